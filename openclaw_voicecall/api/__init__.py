@@ -1,0 +1,1 @@
+"""What a plugin author imports: Protocols and frozen data, nothing that runs."""

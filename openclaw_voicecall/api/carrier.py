@@ -1,0 +1,225 @@
+"""Who connects us to the phone network.
+
+A carrier is split in two: what can be decided without I/O (verify, parse, reply, the media codec) and what goes over
+the network (place, answer, hang up). The pure half is tested without sockets.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from openclaw_voicecall.core.reasons import EndReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarrierCapabilities:
+    """What a carrier can do; the core never asks, the shell does."""
+
+    media: str = "stream"
+    """`stream`: audio frames reach us. `turns`: the carrier transcribes and speaks. `remote`: a sideband socket."""
+    marks: bool = True
+    """Echoes a mark once the audio before it was played."""
+    clear: bool = True
+    """Can drop audio it has not played yet."""
+    dtmf_out: bool = True
+    transfer: bool = False
+    machine_detection: bool = False
+    explicit_answer: bool = False
+    """Answers by a REST call of ours, not in the reply to its webhook."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookRequest:
+    """A request as it reached us; `url` is the public one, header names are lower case."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    remote: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedWebhook:
+    """A request that the carrier really sent."""
+
+    request: WebhookRequest
+    params: Mapping[str, str]
+    replay_key: str
+    """Made from verified material only; a second request with it gets the first one's answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookReply:
+    """What the carrier is answered."""
+
+    status: int = 200
+    content_type: str = "text/plain"
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarrierEvent:
+    """One fact that a carrier's webhook states about a leg.
+
+    `kind` is `offered`, `ringing`, `answered`, `ended` or `machine`.
+    """
+
+    kind: str
+    carrier_call_id: str
+    call_id: str = ""
+    """Our own id, where the carrier carries it back to us."""
+    from_number: str = ""
+    to_number: str = ""
+    reason: EndReason | None = None
+    verdict: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegOrder:
+    """How a webhook is to be answered. `action` is `stream`, `reject`, `hang-up`, `wait` or `none`."""
+
+    action: str
+    stream_url: str = ""
+    reason: EndReason | None = None
+    fallback_text: str = ""
+    """Spoken by the carrier itself should the stream end without a hang-up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegRef:
+    """A leg, by both ids."""
+
+    call_id: str
+    carrier_call_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceCall:
+    """A call to be dialled."""
+
+    call_id: str
+    to_number: str
+    from_number: str
+    webhook_url: str
+    """Public URL for the carrier's questions and status reports of this call."""
+    ring_timeout: float
+    """Seconds."""
+    max_duration: float
+    """Seconds; the carrier ends the call by itself then, where it can."""
+    machine_detection: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Carrier-specific, such as `script` of the local line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegStatus:
+    """What the carrier says about a leg: `live`, `ended` or `unknown`."""
+
+    state: str
+    reason: EndReason | None = None
+
+
+# Facts on the media stream.
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStarted:
+    """The stream says which leg it carries. `parameters` are those we put into the order."""
+
+    carrier_call_id: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioReceived:
+    """Caller audio, mu-law 8 kHz. `timestamp` is its start in seconds since the stream's start, as the carrier counts."""
+
+    audio: bytes
+    timestamp: float
+
+
+@dataclass(frozen=True, slots=True)
+class DtmfPressed:
+    """The caller pressed a key."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarkEchoed:
+    """The audio before this mark was played, or was cleared."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStopped:
+    """The stream is over."""
+
+
+MediaEvent = StreamStarted | AudioReceived | DtmfPressed | MarkEchoed | StreamStopped
+
+
+class MediaCodec(Protocol):
+    """One media stream's wire format, without I/O.
+
+    `receive` raises `RemoteProtocolError` for a message the carrier would not send; the stream may go on after it.
+    """
+
+    def receive(self, message: str | bytes) -> Sequence[MediaEvent]:
+        """Facts in one message of the carrier."""
+        ...
+
+    def audio(self, audio: bytes) -> str:
+        """The message that plays mu-law 8 kHz audio after what was sent before."""
+        ...
+
+    def mark(self, name: str) -> str | None:
+        """The message that asks for an echo once the audio so far was played; None where there are no marks."""
+        ...
+
+    def clear(self) -> str | None:
+        """The message that drops audio not played yet; None where the carrier cannot."""
+        ...
+
+
+class Carrier(Protocol):
+    """A carrier account, shared by all calls."""
+
+    def verify(self, request: WebhookRequest, now: float) -> VerifiedWebhook:
+        """Check that the carrier sent this. `now` is Unix seconds. Raises `WebhookError`."""
+        ...
+
+    def parse(self, webhook: VerifiedWebhook) -> Sequence[CarrierEvent]:
+        """The facts in it. Raises `MalformedWebhook`."""
+        ...
+
+    def reply(self, webhook: VerifiedWebhook, order: LegOrder) -> WebhookReply:
+        """The answer that carries out an order."""
+        ...
+
+    def media_codec(self) -> MediaCodec:
+        """A codec for one stream."""
+        ...
+
+    async def place_call(self, request: PlaceCall) -> str:
+        """Dial; returns the carrier's call id. Never repeated by itself. Raises `VendorError`."""
+        ...
+
+    async def hang_up(self, leg: LegRef) -> None:
+        """End the leg. A leg that is gone already counts as ended."""
+        ...
+
+    async def send_digits(self, leg: LegRef, digits: str) -> None:
+        """Send DTMF digits to the far party without ending the media stream."""
+        ...
+
+    async def transfer(self, leg: LegRef, to_number: str) -> None:
+        """Hand the far party over to another number."""
+        ...
+
+    async def fetch_status(self, leg: LegRef) -> LegStatus:
+        """Ask the carrier what became of a leg."""
+        ...

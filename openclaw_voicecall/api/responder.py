@@ -1,0 +1,89 @@
+"""Who writes the agent's side of the talk."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the talk so far. `speaker` is `caller` or `agent`; an agent's line is what was *heard* of it."""
+
+    speaker: str
+    text: str
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRequest:
+    """Everything a responder may know about the turn it is to write."""
+
+    call_id: str
+    turn: int
+    text: str
+    """What the caller said in this turn."""
+    digits: str = ""
+    """Keys the caller pressed, when the turn was dialled, not said."""
+    history: tuple[Line, ...] = ()
+    """The talk before this turn, oldest first."""
+    direction: str = "outbound"
+    from_number: str = ""
+    to_number: str = ""
+    session_key: str = ""
+    """Names the memory this talk belongs to."""
+    system_prompt: str = ""
+    objective: str = ""
+    """What an outbound call is for."""
+    language: str = "en"
+    agent_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of the spoken text, of any length."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The responder wants a tool run. The result goes to the responder's own `tools` callback."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndCall:
+    """End the call once everything said so far in this turn was heard."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SendDtmf:
+    """Send DTMF digits to the far party."""
+
+    digits: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Hand the caller over to this number, E.164."""
+
+    to: str
+
+
+ResponseEvent = TextDelta | ToolCall | EndCall | SendDtmf | Transfer
+
+ToolHandler = Callable[[TurnRequest, Mapping[str, Any]], Awaitable[str]]
+"""Runs a tool: `(turn, arguments) -> result text`."""
+
+
+class Responder(Protocol):
+    """A model, an agent, or rules; shared by all calls."""
+
+    def respond(self, request: TurnRequest) -> AsyncIterator[ResponseEvent]:
+        """Write the agent's turn as it comes. Closing the iterator cancels the work. Raises `VendorError`."""
+        ...

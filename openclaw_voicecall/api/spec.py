@@ -1,0 +1,126 @@
+"""What a plugin registers: a name, a settings section, and how to open the thing.
+
+A spec is cheap. Engines and vendor SDKs are imported inside `open`, never when a plugin is imported.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from openclaw_voicecall.api.carrier import Carrier, CarrierCapabilities
+from openclaw_voicecall.api.clock import Clock, Ids
+from openclaw_voicecall.api.responder import Responder, ToolHandler
+from openclaw_voicecall.api.speech import Synthesizer, Transcriber, TurnDetector
+from openclaw_voicecall.config.base import CamelModel
+
+
+class NoSettings(CamelModel):
+    """Settings of a provider that has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """What a provider may use of the process it runs in."""
+
+    clock: Clock
+    ids: Ids
+    state_dir: Path
+    """Private folder of the service, mode 0700."""
+    webhook_url: Callable[[str], str]
+    """Public URL of the webhook of a carrier, by its name. Valid once the server listens."""
+    host: Any = None
+    """The host program, where there is one."""
+
+
+class Spec(Protocol):
+    """What all specs have in common."""
+
+    @property
+    def name(self) -> str:
+        """The word in the configuration."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarrierSpec:
+    """A carrier: who connects us to the phone network."""
+
+    name: str
+    config: type[CamelModel] = NoSettings
+    capabilities: CarrierCapabilities = field(default_factory=CarrierCapabilities)
+    open: Callable[[Any, Runtime], AbstractAsyncContextManager[Carrier]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriberSpec:
+    """A transcriber: speech to text."""
+
+    name: str
+    config: type[CamelModel] = NoSettings
+    detects_speech: bool = False
+    """Whether its streams report speech started and stopped, so that no turn detector is needed."""
+    describe: Callable[[Any], str] = lambda config: ""
+    """One phrase naming the engine in use, for the line printed at start. May raise `EngineMissing`."""
+    open: Callable[[Any, Runtime], AbstractAsyncContextManager[Transcriber]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SynthesizerSpec:
+    """A synthesizer: text to speech."""
+
+    name: str
+    config: type[CamelModel] = NoSettings
+    describe: Callable[[Any], str] = lambda config: ""
+    open: Callable[[Any, Runtime], AbstractAsyncContextManager[Synthesizer]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponderSpec:
+    """A responder: writes the agent's side of the talk."""
+
+    name: str
+    config: type[CamelModel] = NoSettings
+    describe: Callable[[Any], str] = lambda config: ""
+    open: Callable[[Any, Runtime, str], AbstractAsyncContextManager[Responder]]
+    """`open(config, runtime, model)`: `model` is what follows the slash in `responseModel: name/model`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealtimeModelSpec:
+    """A speech-to-speech model."""
+
+    name: str
+    config: type[CamelModel] = NoSettings
+    open: Callable[[Any, Runtime], AbstractAsyncContextManager[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnDetectorSpec:
+    """Voice activity detection, or a model of turn ends."""
+
+    name: str
+    config: type[CamelModel] = NoSettings
+    describe: Callable[[Any], str] = lambda config: ""
+    open: Callable[[Any, Runtime], AbstractAsyncContextManager[Callable[[], TurnDetector]]]
+    """Opens once per process; the factory it yields makes one detector per call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """A function that the responder may call during a turn."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    """JSON Schema of the arguments."""
+    handler: ToolHandler
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigSection:
+    """A section of the configuration that is not a provider's."""
+
+    name: str
+    config: type[CamelModel]

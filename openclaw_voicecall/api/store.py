@@ -1,0 +1,140 @@
+"""What is kept of a call."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+OPENCLAW_STATES = (
+    "initiated",
+    "ringing",
+    "answered",
+    "active",
+    "speaking",
+    "listening",
+    "completed",
+    "hangup-user",
+    "hangup-bot",
+    "timeout",
+    "error",
+    "failed",
+    "no-answer",
+    "busy",
+    "voicemail",
+)
+"""The `state` words of a call record, as OpenClaw's tools know them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptLine:
+    """What was said, or heard of the agent. `at` is Unix seconds."""
+
+    speaker: str
+    text: str
+    at: float
+    interrupted: bool = False
+    turn: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnLatency:
+    """Where the time between the caller's last word and the agent's first sound went, in milliseconds.
+
+    A stage that did not happen is None. `total_ms` runs from the caller's last speech frame to the first agent frame.
+    """
+
+    turn: int
+    endpointing_ms: float | None = None
+    """Last speech frame to the decision that the turn is over."""
+    transcript_ms: float | None = None
+    """That decision to the final text."""
+    first_token_ms: float | None = None
+    """Final text to the first text of the response."""
+    first_sentence_ms: float | None = None
+    """First text to the first whole utterance."""
+    first_audio_ms: float | None = None
+    """First utterance to its first audio sent to the carrier."""
+    total_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """Everything kept of one call. Times are Unix seconds."""
+
+    call_id: str
+    carrier: str
+    direction: str
+    """`inbound` or `outbound`."""
+    from_number: str
+    to_number: str
+    mode: str
+    """`conversation` or `notify`."""
+    state: str
+    """One of `OPENCLAW_STATES`."""
+    created_at: float
+    carrier_call_id: str = ""
+    answered_at: float | None = None
+    ended_at: float | None = None
+    end_reason: str | None = None
+    """An `EndReason` value once the call is over."""
+    detail: str = ""
+    """Why it failed, in a sentence, where it did: names the hop."""
+    transcript: tuple[TranscriptLine, ...] = ()
+    latencies: tuple[TurnLatency, ...] = ()
+    recording: str = ""
+    """Path of the WAV file, where there is one."""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """Objective, session key, script and the like."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the call has ended."""
+        return self.ended_at is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """One thing that happened to a call, and what was ordered because of it."""
+
+    call_id: str
+    seq: int
+    """Counts from 1 within the call."""
+    at: float
+    """Unix seconds."""
+    elapsed: float
+    """Monotonic seconds since the call was created."""
+    event: str
+    """Name of the core's event, `timer`, or a word of the shell such as `vendor-failed`."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """The event's fields."""
+    commands: tuple[dict[str, Any], ...] = ()
+    """The orders, each with `command` and its fields."""
+    states: dict[str, str] = field(default_factory=dict)
+    """Leg, media, caller and agent after it."""
+
+
+class CallStore(Protocol):
+    """Keeps calls. When a method returns, what it was given survives a crash of process and machine."""
+
+    async def put_call(self, record: CallRecord) -> None:
+        """Write a call, new or changed."""
+        ...
+
+    async def append_journal(self, entries: Sequence[JournalEntry]) -> None:
+        """Write journal entries. Repeating one changes nothing."""
+        ...
+
+    async def get_call(self, call_id: str) -> CallRecord | None:
+        """One call by our id, or by the carrier's."""
+        ...
+
+    async def list_calls(self, *, limit: int = 100, open_only: bool = False) -> Sequence[CallRecord]:
+        """Newest first."""
+        ...
+
+    async def journal(self, call_id: str, *, after: int = 0) -> Sequence[JournalEntry]:
+        """Entries of a call with `seq > after`, oldest first."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is pending and free the database."""
+        ...

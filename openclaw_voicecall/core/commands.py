@@ -1,0 +1,117 @@
+"""What the shell must do. Imperatives, frozen; what belongs to a turn names it."""
+
+from dataclasses import dataclass
+
+from openclaw_voicecall.core.reasons import EndReason
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Base of all orders to the shell."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCall(Command):
+    """Answer the inbound call with our media stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class RejectCall(Command):
+    """Refuse the inbound call without answering."""
+
+    reason: EndReason
+
+
+@dataclass(frozen=True, slots=True)
+class StartListening(Command):
+    """Open the transcriber, so that it is ready before the caller's first word."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishUtterance(Command):
+    """Ask the transcriber for the final text of the utterance now."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartResponse(Command):
+    """Ask the responder for the agent's turn. `digits` are keys pressed, when the turn was dialled, not said."""
+
+    turn: int
+    text: str
+    digits: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StartSaying(Command):
+    """Speak a fixed text as the agent's turn: a greeting, a request of the owner, an apology."""
+
+    turn: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelResponse(Command):
+    """Stop the response or saying of a turn; nothing more of it may arrive."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Speak(Command):
+    """Synthesize an utterance and play it after those before it."""
+
+    turn: int
+    utterance: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldAudio(Command):
+    """Stop the agent's audio at once and keep what was not heard; new audio of the turn is kept as well."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeAudio(Command):
+    """Go on from the heard point."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClearAudio(Command):
+    """Stop the agent's audio at once and drop what was not heard."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendDigits(Command):
+    """Send DTMF digits to the far party."""
+
+    digits: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppendTranscript(Command):
+    """Add a line to the record: what the caller said, or what the caller heard of the agent."""
+
+    speaker: str
+    text: str
+    turn: int
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp(Command):
+    """Ask the carrier to end the leg."""
+
+    reason: EndReason
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseCall(Command):
+    """The call is over: free everything and close the record."""
+
+    reason: EndReason

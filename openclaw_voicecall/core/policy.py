@@ -1,0 +1,74 @@
+"""The tuning of one call: frozen numbers, all in seconds unless the name says otherwise."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointingPolicy:
+    """When the caller's turn counts as over."""
+
+    after: float = 0.5
+    """Silence that ends a turn."""
+    after_question: float = 0.4
+    """Silence that ends a turn whose words end in a question mark."""
+    after_digits: float = 1.2
+    """Silence that ends a turn whose last word is a number: people pause while they read numbers out."""
+    transcript_wait: float = 2.0
+    """How long to wait for the final text once the turn is over by silence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BargeInPolicy:
+    """What happens when the caller speaks over the agent."""
+
+    mode: str = "yield"
+    """`yield`: the agent falls silent on speech and decides after. `words`: it waits for words. `off`: never."""
+    min_words: int = 1
+    """Words that confirm an interruption; backchannels never do."""
+    resume_after: float = 0.9
+    """Silence without words after which a yielded agent goes on."""
+    noise_after: float = 2.0
+    """Sound without words after which a yielded agent goes on although the sound lasts."""
+    backchannels: frozenset[str] = frozenset(
+        {"uh-huh", "uh huh", "mm-hmm", "mm-hm", "mhm", "hmm", "mm", "hm", "uh", "um", "ah", "oh", "huh"}
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DtmfPolicy:
+    """When pressed keys make a turn."""
+
+    inter_digit: float = 2.0
+    terminator: str = "#"
+    max_digits: int = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallPolicy:
+    """All tuning of one call."""
+
+    endpointing: EndpointingPolicy = EndpointingPolicy()
+    barge_in: BargeInPolicy = BargeInPolicy()
+    dtmf: DtmfPolicy = DtmfPolicy()
+    greeting: str = ""
+    """Said first, once audio flows. For an outbound call this is its message."""
+    respond: bool = True
+    """False in notify mode: what the caller says is recorded, and nobody answers it."""
+    hang_up_after_greeting: float | None = None
+    """Notify mode: seconds between the end of the played message and the hang-up."""
+    leave_voicemail: bool = True
+    """Outbound: when a machine beeps, say the greeting again after the beep and hang up."""
+    voicemail_window: float = 45.0
+    """Only beeps this soon after the answer count as a machine's."""
+    ring_timeout: float = 30.0
+    max_duration: float = 300.0
+    media_grace: float = 5.0
+    hang_up_grace: float = 10.0
+    idle_timeout: float = 180.0
+    """Neither side said anything for this long."""
+    farewell_limit: float = 15.0
+    """A farewell may delay a hang-up by no more than this."""
+    apology: str = "I'm sorry, something went wrong on my side. Could you say that again?"
+    goodbye: str = "I'm sorry, I can't go on with this call. Goodbye."
+    max_failures: int = 2
+    """This many failed turns in a row end the call with `goodbye`."""
