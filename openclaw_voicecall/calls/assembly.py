@@ -1,0 +1,97 @@
+"""Puts a call's parts together from its plan and the opened engines."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openclaw_voicecall.api.responder import Line, Responder, TurnRequest
+from openclaw_voicecall.api.speech import TranscriptionRequest
+from openclaw_voicecall.api.store import CallRecord, TranscriptLine
+from openclaw_voicecall.calls.engines import Engines
+from openclaw_voicecall.errors import UnknownProvider
+from openclaw_voicecall.session.chain import Chain
+from openclaw_voicecall.session.listening import Listening
+from openclaw_voicecall.session.recorder import CallRecorder
+from openclaw_voicecall.session.responding import Responding
+from openclaw_voicecall.session.session import CallSession, Parts
+from openclaw_voicecall.session.speaking import Speaking
+
+if TYPE_CHECKING:
+    from openclaw_voicecall.api.policy import CallPlan
+    from openclaw_voicecall.config.schema import VoiceCallConfig
+
+
+def equip(
+    session: CallSession,
+    record: CallRecord,
+    plan: "CallPlan",
+    *,
+    engines: Engines,
+    responders: Chain[Responder],
+    config: "VoiceCallConfig",
+    recording: Path | None,
+    transcript: Callable[[], tuple[TranscriptLine, ...]],
+) -> Parts:
+    """Make the parts of a session. Raises `UnknownProvider` for a carrier that is not open."""
+    if record.carrier not in engines.carriers:
+        known = ", ".join(sorted(engines.carriers))
+        raise UnknownProvider(f"no carrier {record.carrier!r} is open; open: {known}")
+    capabilities = engines.capabilities[record.carrier]
+    recorder = CallRecorder(recording, session.clock) if recording else None
+    return Parts(
+        carrier=engines.carriers[record.carrier],
+        speaking=Speaking(
+            call_id=record.call_id,
+            chain=engines.synthesizers,
+            post=session.post,
+            note=session.note,
+            clock=session.clock,
+            lead=config.playout.lead_ms / 1000,
+            marks=capabilities.marks,
+            recorder=recorder.tracks if recorder else None,
+            language=plan.language,
+            voice=plan.voice,
+        ),
+        listening=Listening(
+            request=TranscriptionRequest(call_id=record.call_id, language=plan.language),
+            chain=engines.transcribers,
+            detector=engines.turn_detector() if engines.turn_detector else None,
+            post=session.post,
+            note=session.note,
+            clock=session.clock,
+            hear_beeps=record.direction == "outbound" and plan.policy.leave_voicemail,
+        ),
+        responding=Responding(
+            base=TurnRequest(
+                call_id=record.call_id,
+                turn=0,
+                text="",
+                direction=record.direction,
+                from_number=record.from_number,
+                to_number=record.to_number,
+                session_key=plan.session_key,
+                system_prompt=plan.system_prompt,
+                objective=plan.objective,
+                language=plan.language,
+                agent_id=plan.agent_id,
+            ),
+            chain=responders,
+            timeout=plan.response_timeout,
+            history=lambda: tuple(Line(line.speaker, line.text, line.interrupted) for line in transcript()),
+            post=session.post,
+            note=session.note,
+        ),
+        recorder=recorder,
+    )
+
+
+def recording_path(
+    config: "VoiceCallConfig", default: Path, record_dir: str, call_id: str, wall: float
+) -> Path | None:
+    """Where this call's recording goes; None when it is not recorded."""
+    if not record_dir and not config.recording.enabled:
+        return None
+    folder = Path(record_dir or config.recording.dir or default).expanduser()
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(wall))
+    return folder / f"{stamp}-{call_id[:8]}.wav"

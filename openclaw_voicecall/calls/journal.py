@@ -1,0 +1,180 @@
+"""The one stream of truth: every entry of every call, to the store, the observers and the live feed."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+import pluggy
+
+from openclaw_voicecall.api.observer import CallObserver
+from openclaw_voicecall.api.store import CallRecord, CallStore, JournalEntry
+from openclaw_voicecall.errors import StoreError
+
+logger = logging.getLogger(__name__)
+
+STORE_RETRY = 1.0
+"""Seconds until a failed write is tried again."""
+
+Item = tuple[CallRecord, JournalEntry]
+
+OBSERVER_QUEUE = 1024
+"""Entries that may wait for a slow observer; beyond it the oldest are dropped and counted."""
+FEED_QUEUE = 4096
+"""Entries that may wait for a slow reader of the feed; beyond it the reader is cut off."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One reader's own bounded queue."""
+
+    name: str
+    limit: int
+    waiting: deque[Item] = field(default_factory=deque)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    dropped: int = 0
+    closed: bool = False
+
+    def put(self, item: Item) -> None:
+        if len(self.waiting) >= self.limit:
+            self.waiting.popleft()
+            self.dropped += 1
+            if self.dropped == 1:
+                logger.warning("%s is too slow; journal entries for it are dropped", self.name)
+        self.waiting.append(item)
+        self.wake.set()
+
+    async def take(self) -> Item | None:
+        while not self.waiting:
+            if self.closed:
+                return None
+            self.wake.clear()
+            await self.wake.wait()
+        return self.waiting.popleft()
+
+    def close(self) -> None:
+        self.closed = True
+        self.wake.set()
+
+
+class JournalHub:
+    """Fans entries out. Writing never waits.
+
+    Args:
+        store: Gets entries and changed records in batches, in order.
+        observers: Each has its own queue and task.
+        manager: Plugins with `voicecall_call_event` each get one, too.
+    """
+
+    def __init__(
+        self, store: CallStore, observers: Sequence[CallObserver], manager: pluggy.PluginManager
+    ) -> None:
+        self._store = store
+        self._manager = manager
+        self._observers = list(observers) + _hook_observers(manager)
+        self._lanes = [_Lane(_name(observer), OBSERVER_QUEUE) for observer in self._observers]
+        self._feeds: set[_Lane] = set()
+        self._unsaved: deque[Item] = deque()
+        self._save = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closing = False
+        self._saved: dict[str, CallRecord] = {}
+
+    def open(self) -> None:
+        """Start the writer and the observers."""
+        self._tasks.append(asyncio.create_task(self._write()))
+        for observer, lane in zip(self._observers, self._lanes, strict=True):
+            self._tasks.append(asyncio.create_task(_observe(observer, lane)))
+
+    def write(self, record: CallRecord, entry: JournalEntry) -> None:
+        """Hand an entry to everybody."""
+        item = (record, entry)
+        self._unsaved.append(item)
+        self._save.set()
+        for lane in (*self._lanes, *self._feeds):
+            lane.put(item)
+
+    async def feed(self, call_id: str | None = None) -> AsyncIterator[Item]:
+        """Entries from now on, of one call or of all; ends after a call's release, or when the service stops."""
+        lane = _Lane("a feed reader", FEED_QUEUE)
+        self._feeds.add(lane)
+        try:
+            while (item := await lane.take()) is not None:
+                record, entry = item
+                if call_id is None or entry.call_id == call_id:
+                    yield item
+                    if call_id is not None and record.over:
+                        return
+        finally:
+            self._feeds.discard(lane)
+
+    async def close(self, limit: float = 2.0) -> None:
+        """Write what is pending, let observers finish for `limit` seconds, and stop."""
+        self._closing = True
+        self._save.set()
+        for lane in (*self._lanes, *self._feeds):
+            lane.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=limit)
+        for task in self._tasks:
+            task.cancel()
+
+    async def _write(self) -> None:
+        while not (self._closing and not self._unsaved):
+            await self._save.wait()
+            if not self._closing:
+                self._save.clear()
+            batch = list(self._unsaved)
+            try:
+                await self._put(batch)
+            except StoreError as error:
+                # Kept and tried again: a full disk may be emptied, and a record must not be lost.
+                logger.error("the store failed; %d journal entries wait: %s", len(batch), error)
+                self._save.set()
+                await asyncio.sleep(STORE_RETRY)
+                continue
+            for _ in batch:
+                self._unsaved.popleft()
+
+    async def _put(self, batch: list[Item]) -> None:
+        latest = {record.call_id: record for record, _ in batch}
+        await self._store.append_journal([entry for _, entry in batch])
+        for call_id, record in latest.items():
+            if self._saved.get(call_id) != record:
+                await self._store.put_call(record)
+                self._saved[call_id] = record
+            if record.over:
+                self._saved.pop(call_id, None)
+
+
+async def _observe(observer: CallObserver, lane: _Lane) -> None:
+    failures = 0
+    while (item := await lane.take()) is not None:
+        try:
+            await observer.on_entry(*item)
+        except Exception:  # an observer's bug is the observer's, not the call's
+            failures += 1
+            if failures <= 3:
+                logger.exception("observer %s failed", lane.name)
+
+
+class _HookObserver:
+    """Feeds one plugin's `voicecall_call_event` function."""
+
+    def __init__(self, manager: pluggy.PluginManager, plugin: object, name: str) -> None:
+        others = [other for other in manager.get_plugins() if other is not plugin]
+        self._call = manager.subset_hook_caller("voicecall_call_event", others)
+        self.name = name
+
+    async def on_entry(self, record: CallRecord, entry: JournalEntry) -> None:
+        self._call(record=record, entry=entry)
+
+
+def _hook_observers(manager: pluggy.PluginManager) -> list[CallObserver]:
+    implementations = manager.hook.voicecall_call_event.get_hookimpls()
+    return [_HookObserver(manager, found.plugin, found.plugin_name) for found in implementations]
+
+
+def _name(observer: CallObserver) -> str:
+    return str(getattr(observer, "name", type(observer).__name__))

@@ -1,0 +1,452 @@
+"""All calls of the process: placing, taking, finding and ending them."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openclaw_voicecall.api.carrier import CarrierEvent, LegOrder, PlaceCall
+from openclaw_voicecall.api.clock import Clock, Ids
+from openclaw_voicecall.api.policy import CallOffer, CallPlan
+from openclaw_voicecall.api.store import CallRecord, CallStore, JournalEntry
+from openclaw_voicecall.calls import assembly, record
+from openclaw_voicecall.calls.admission import Admissions
+from openclaw_voicecall.calls.engines import EngineRoom
+from openclaw_voicecall.calls.journal import JournalHub
+from openclaw_voicecall.calls.planning import plan_call
+from openclaw_voicecall.calls.tokens import StreamTokens
+from openclaw_voicecall.core import events as e
+from openclaw_voicecall.core.call import Call
+from openclaw_voicecall.core.reasons import EndReason
+from openclaw_voicecall.errors import (
+    CallIsOver,
+    CallNotAllowed,
+    CallNotFound,
+    LimitExceeded,
+    VendorError,
+    VoiceCallError,
+)
+from openclaw_voicecall.observe.latency import LatencyTracker
+from openclaw_voicecall.session.session import CallSession
+
+if TYPE_CHECKING:
+    from openclaw_voicecall.config.schema import VoiceCallConfig
+
+logger = logging.getLogger(__name__)
+
+ORDER_LIMIT = 3.0
+"""Seconds until an offered call must have an answer for the carrier."""
+DEFAULT_FROM = "+15550100000"
+"""Caller id of the local line when none is configured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceRequest:
+    """A call that the owner or the agent asks for."""
+
+    to_number: str
+    message: str = ""
+    from_number: str = ""
+    mode: str = "conversation"
+    objective: str = ""
+    carrier: str = ""
+    record_dir: str = ""
+    options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Live:
+    """One call that holds a slot."""
+
+    session: CallSession
+    record: CallRecord
+    plan: CallPlan
+    created: float
+    order: asyncio.Future[LegOrder]
+    latency: LatencyTracker = field(default_factory=LatencyTracker)
+    task: asyncio.Task[None] | None = None
+    seq: int = 0
+    known: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the carrier's id of the leg is known, or will never be."""
+
+
+class CallManager:
+    """Owns every live call.
+
+    Args:
+        config: The validated configuration.
+        room: Opened engines.
+        admissions: Policies and routers.
+        store: Where records are kept.
+        hub: Takes every journal entry.
+        tokens: Mints the secrets of media streams.
+        stream_base: `ws://host:port/voice/stream`, without the carrier and the token.
+        webhook_url: URL of a carrier's webhook, by its name.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: "VoiceCallConfig",
+        room: EngineRoom,
+        admissions: Admissions,
+        store: CallStore,
+        hub: JournalHub,
+        tokens: StreamTokens,
+        clock: Clock,
+        ids: Ids,
+        recordings: Path,
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.engines = room.engines
+        self.draining = False
+        self.stream_base = ""
+        self.webhook_base = ""
+        self._room = room
+        self._admissions = admissions
+        self._store = store
+        self._hub = hub
+        self._tokens = tokens
+        self._ids = ids
+        self._recordings = recordings
+        self._live: dict[str, _Live] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    # What others ask
+
+    @property
+    def live(self) -> Sequence[CallRecord]:
+        """Records of the calls that hold a slot."""
+        return [entry.record for entry in self._live.values()]
+
+    def webhook_url(self, carrier: str) -> str:
+        """URL that a carrier's questions go to."""
+        return f"{self.webhook_base}/{carrier}"
+
+    def session(self, call_id: str) -> CallSession:
+        """The session of a live call, by our id or the carrier's. Raises `CallNotFound`."""
+        return self._find(call_id).session
+
+    def record(self, call_id: str) -> CallRecord | None:
+        """The record of a live call."""
+        entry = self._live.get(call_id)
+        return entry.record if entry else None
+
+    async def require(self, call_id: str) -> CallSession:
+        """The session of a live call. Raises `CallIsOver` or `CallNotFound`."""
+        try:
+            return self.session(call_id)
+        except CallNotFound:
+            stored = await self._store.get_call(call_id)
+            if stored is None:
+                raise
+            raise CallIsOver(f"call {call_id} is over ({stored.end_reason})") from None
+
+    # Outbound
+
+    async def place(self, request: PlaceRequest) -> CallRecord:
+        """Dial. The record is in the store before anything is dialled.
+
+        Returns:
+            The record right after the carrier was asked to dial.
+
+        Raises:
+            CallNotAllowed, LimitExceeded: A policy says no.
+            VoiceCallError: The responder or carrier is unknown, or the store failed; nothing was dialled.
+        """
+        carrier = request.carrier or self.config.provider
+        offer = CallOffer(
+            direction="outbound",
+            carrier=carrier,
+            from_number=request.from_number or self.config.from_number or DEFAULT_FROM,
+            to_number=request.to_number,
+            mode=request.mode,
+            live_calls=len(self._live),
+        )
+        await self._admit(offer)
+        plan = plan_call(self.config, offer, message=request.message, objective=request.objective)
+        plan = await self._admissions.route(offer, plan)
+        entry = await self._create(offer, plan, record_dir=request.record_dir, metadata=request.options)
+        entry.task = asyncio.create_task(self._run(entry, lambda: self._begin_outbound(entry, request)))
+        return entry.record
+
+    async def wait_dialled(self, call_id: str, limit: float = 5.0) -> CallRecord:
+        """The record once the carrier has taken the call, or refused it."""
+        entry = self._find(call_id)
+        try:
+            async with asyncio.timeout(limit):
+                await entry.known.wait()
+        except TimeoutError:
+            logger.warning("call %s: the carrier has not answered yet", call_id)
+        return entry.record
+
+    def _begin_outbound(self, entry: _Live, request: PlaceRequest) -> None:
+        entry.session.post(e.CallPlaced())
+        entry.session.start(self._dial(entry, request))
+
+    async def _dial(self, entry: _Live, request: PlaceRequest) -> None:
+        session, plan, call = entry.session, entry.plan, entry.record
+        try:
+            carrier_call_id = await session.parts.carrier.place_call(
+                PlaceCall(
+                    call_id=call.call_id,
+                    to_number=call.to_number,
+                    from_number=call.from_number,
+                    webhook_url=self.webhook_url(call.carrier),
+                    ring_timeout=plan.policy.ring_timeout,
+                    max_duration=plan.policy.max_duration,
+                    options=request.options,
+                )
+            )
+        except (VoiceCallError, OSError) as error:
+            session.note(
+                "vendor-failed",
+                {
+                    "hop": "carrier",
+                    "provider": call.carrier,
+                    "detail": str(error),
+                    "action": "the call is not placed",
+                },
+            )
+            reason = EndReason.CARRIER_ERROR if isinstance(error, VendorError) else EndReason.FAILED
+            session.post(e.CallEnded(reason))
+        else:
+            self._learn_leg(entry, carrier_call_id)
+        finally:
+            entry.known.set()
+
+    # Inbound and everything the carrier says
+
+    async def offer(self, carrier: str, event: CarrierEvent) -> LegOrder:
+        """Decide about an inbound call and answer the carrier."""
+        known = self._by_leg(carrier, event)
+        if known is not None:  # the carrier repeats itself
+            return await asyncio.shield(known.order)
+        offer = CallOffer(
+            direction="inbound",
+            carrier=carrier,
+            from_number=event.from_number,
+            to_number=event.to_number,
+            live_calls=len(self._live),
+        )
+        admitted, why, busy = True, "", False
+        try:
+            await self._admit(offer)
+        except (CallNotAllowed, LimitExceeded) as refusal:
+            admitted, why, busy = False, str(refusal), isinstance(refusal, LimitExceeded)
+        plan = plan_call(self.config, offer, message="", objective="")
+        plan = await self._admissions.route(offer, plan)
+        entry = await self._create(offer, plan, record_dir="", metadata={})
+        entry.session.detail = why
+        if busy:
+            entry.session.refuse_as = EndReason.BUSY
+        self._learn_leg(entry, event.carrier_call_id)
+        entry.known.set()
+        entry.task = asyncio.create_task(
+            self._run(entry, lambda: entry.session.post(e.CallOffered(admitted)))
+        )
+        try:
+            async with asyncio.timeout(ORDER_LIMIT):
+                return await asyncio.shield(entry.order)
+        except TimeoutError:
+            return LegOrder(action="reject", reason=EndReason.BUSY)
+
+    def leg_event(self, carrier: str, event: CarrierEvent) -> LegOrder:
+        """Take what the carrier reports of a call, and say how to go on."""
+        entry = self._by_leg(carrier, event)
+        if entry is None:
+            return LegOrder(action="hang-up" if event.kind == "answered" else "none")
+        self._learn_leg(entry, event.carrier_call_id)
+        session = entry.session
+        match event.kind:
+            case "ringing":
+                session.post(e.CallRinging())
+            case "answered":
+                session.post(e.CallAnswered())
+                if session.released:
+                    return LegOrder(action="hang-up")
+                return self._stream_order(entry)
+            case "machine":
+                session.post(e.MachineDetected(event.verdict))
+            case "ended":
+                if event.detail:
+                    session.detail = session.detail or event.detail
+                session.post(e.CallEnded(event.reason or EndReason.FAILED))
+            case _:
+                logger.info("carrier %s says %r, which means nothing to us", carrier, event.kind)
+        return LegOrder(action="none")
+
+    # The end
+
+    async def drain(self, limit: float) -> None:
+        """Refuse new calls, let live ones finish for `limit` seconds, say goodbye to the rest and hang up."""
+        self.draining = True
+        for phase, seconds in (("finish", limit), ("goodbye", 10.0), ("hang up", 5.0)):
+            if phase != "finish":
+                for entry in tuple(self._live.values()):
+                    text = entry.plan.policy.goodbye if phase == "goodbye" else ""
+                    entry.session.post(e.HangUpRequested(EndReason.SHUTDOWN, text))
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._idle.wait()
+                    return
+            except TimeoutError:
+                continue
+        for entry in tuple(self._live.values()):
+            logger.error("call %s did not end; it is closed at the next start", entry.record.call_id)
+
+    # Inside
+
+    async def _admit(self, offer: CallOffer) -> None:
+        if self.draining:
+            raise LimitExceeded("the service is shutting down and takes no more calls")
+        admission = await self._admissions.decide(offer)
+        if not admission.allowed:
+            raise (LimitExceeded if admission.busy else CallNotAllowed)(admission.reason)
+
+    async def _create(
+        self, offer: CallOffer, plan: CallPlan, *, record_dir: str, metadata: dict[str, str]
+    ) -> _Live:
+        call_id = self._ids.call_id()
+        wall = self.clock.wall()
+        recording = assembly.recording_path(self.config, self._recordings, record_dir, call_id, wall)
+        call = CallRecord(
+            call_id=call_id,
+            carrier=offer.carrier,
+            direction=offer.direction,
+            from_number=offer.from_number,
+            to_number=offer.to_number,
+            mode=offer.mode,
+            state="initiated" if offer.direction == "outbound" else "ringing",
+            created_at=wall,
+            recording=str(recording) if recording else "",
+            metadata={**metadata, "objective": plan.objective, "sessionKey": plan.session_key},
+        )
+        session = CallSession(
+            call_id=call_id,
+            call=Call(plan.policy, outbound=offer.direction == "outbound"),
+            clock=self.clock,
+            journal=lambda *entry: self._journal(call_id, *entry),
+            give_order=self._answer_offer,
+        )
+        responders = await self._room.responder(plan.responder)
+        session.parts = assembly.equip(
+            session,
+            call,
+            plan,
+            engines=self.engines,
+            responders=responders,
+            config=self.config,
+            recording=recording,
+            transcript=lambda: self._live[call_id].record.transcript,
+        )
+        entry = _Live(
+            session=session,
+            record=call,
+            plan=plan,
+            created=self.clock.monotonic(),
+            order=asyncio.get_running_loop().create_future(),
+        )
+        self._live[call_id] = entry
+        self._idle.clear()
+        try:
+            await self._store.put_call(call)
+        except BaseException:
+            self._forget(call_id)
+            raise
+        return entry
+
+    async def _run(self, entry: _Live, begin: Any) -> None:
+        try:
+            await entry.session.run(begin)
+        finally:
+            entry.known.set()
+            if not entry.order.done():
+                entry.order.set_result(LegOrder(action="hang-up"))
+            if not entry.record.over:
+                entry.record = replace(
+                    entry.record,
+                    ended_at=self.clock.wall(),
+                    end_reason=str(EndReason.INTERNAL_ERROR),
+                    state=EndReason.INTERNAL_ERROR.to_openclaw(),
+                )
+            await self._store.put_call(entry.record)
+            self._forget(entry.record.call_id)
+
+    def _forget(self, call_id: str) -> None:
+        self._live.pop(call_id, None)
+        if not self._live:
+            self._idle.set()
+
+    def _journal(
+        self,
+        call_id: str,
+        event: str,
+        data: dict[str, Any],
+        commands: tuple[dict[str, Any], ...],
+        call: Call,
+    ) -> None:
+        entry = self._live[call_id]
+        entry.seq += 1
+        wall = self.clock.wall()
+        view = call.snapshot()
+        item = JournalEntry(
+            call_id=call_id,
+            seq=entry.seq,
+            at=wall,
+            elapsed=self.clock.monotonic() - entry.created,
+            event=event,
+            data=data,
+            commands=commands,
+            states={"leg": view.leg, "media": view.media, "caller": view.caller, "agent": view.agent},
+        )
+        changed = record.after(entry.record, event, commands, call, wall)
+        latency = entry.latency.push(item)
+        if latency is not None:
+            changed = replace(changed, latencies=(*changed.latencies, latency))
+        if changed.over and entry.session.detail:
+            changed = replace(changed, detail=entry.session.detail)
+        entry.record = changed
+        self._hub.write(changed, item)
+
+    def _answer_offer(self, session: CallSession, order: LegOrder) -> None:
+        entry = self._live[session.call_id]
+        if entry.order.done():
+            return
+        entry.order.set_result(self._stream_order(entry) if order.action == "stream" else order)
+
+    def _stream_order(self, entry: _Live) -> LegOrder:
+        token = self._tokens.mint(entry.record.call_id, entry.record.carrier)
+        return LegOrder(
+            action="stream",
+            stream_url=f"{self.stream_base}/{entry.record.carrier}/{token}",
+            fallback_text=entry.plan.policy.goodbye,
+        )
+
+    def _learn_leg(self, entry: _Live, carrier_call_id: str) -> None:
+        if carrier_call_id and not entry.session.carrier_call_id:
+            entry.session.carrier_call_id = carrier_call_id
+            entry.record = replace(entry.record, carrier_call_id=carrier_call_id)
+            entry.session.note("leg-known", {"carrier_call_id": carrier_call_id})
+
+    def _by_leg(self, carrier: str, event: CarrierEvent) -> _Live | None:
+        entry = self._live.get(event.call_id) if event.call_id else None
+        if entry is not None and entry.record.carrier == carrier:
+            return entry
+        for candidate in self._live.values():
+            if candidate.record.carrier == carrier and candidate.session.carrier_call_id == event.carrier_call_id:
+                return candidate
+        return None
+
+    def _find(self, call_id: str) -> _Live:
+        entry = self._live.get(call_id)
+        if entry is None:
+            for candidate in self._live.values():
+                if call_id and candidate.session.carrier_call_id == call_id:
+                    return candidate
+            raise CallNotFound(f"no call has the id {call_id}; `openclaw-voicecall calls` lists them")
+        return entry

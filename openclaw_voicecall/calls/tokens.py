@@ -1,0 +1,44 @@
+"""One-use secrets that open a call's media stream."""
+
+from dataclasses import dataclass
+
+from openclaw_voicecall.api.clock import Clock, Ids
+
+LIFE = 60.0
+"""Seconds between the order that names the stream and the carrier's connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPass:
+    """What a token stands for."""
+
+    call_id: str
+    carrier: str
+
+
+class StreamTokens:
+    """Mints and takes tokens. A token opens one stream of one call of one carrier, once, within `LIFE` seconds."""
+
+    def __init__(self, clock: Clock, ids: Ids) -> None:
+        self._clock = clock
+        self._ids = ids
+        self._live: dict[str, tuple[StreamPass, float]] = {}
+
+    def mint(self, call_id: str, carrier: str) -> str:
+        """A new token; older ones of the same call die."""
+        now = self._clock.monotonic()
+        self._live = {
+            token: (entry, until)
+            for token, (entry, until) in self._live.items()
+            if until > now and entry.call_id != call_id
+        }
+        token = self._ids.token()
+        self._live[token] = (StreamPass(call_id, carrier), now + LIFE)
+        return token
+
+    def take(self, token: str, carrier: str) -> StreamPass | None:
+        """Use a token up. None when it is unknown, used, too old or another carrier's."""
+        entry, until = self._live.pop(token, (None, 0.0))
+        if entry is None or until <= self._clock.monotonic() or entry.carrier != carrier:
+            return None
+        return entry

@@ -1,0 +1,76 @@
+"""How an error becomes a message and an exit code."""
+
+import os
+import sys
+import traceback
+from typing import IO, Any
+
+import click
+
+from openclaw_voicecall.cli.options import Invocation, echo_json
+from openclaw_voicecall.errors import VoiceCallError
+
+EXIT_INTERNAL = 70
+"""A bug, or a plugin's: nothing the user did. sysexits calls it EX_SOFTWARE."""
+EXIT_INTERRUPTED = 130
+"""Ctrl-C, as shells report it."""
+EXIT_BROKEN_PIPE = 141
+"""The reader of our output went away, as shells report it."""
+
+
+class Failure(click.ClickException):
+    """An error as the command line shows it: one line on stderr, or with `--json` one object on stdout."""
+
+    def __init__(self, message: str, *, code: str, exit_code: int, as_json: bool) -> None:
+        super().__init__(message)
+        self.code = code
+        self.exit_code = exit_code
+        self.as_json = as_json
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print it."""
+        if self.as_json:
+            echo_json({"error": {"code": self.code, "message": self.message, "exitCode": self.exit_code}})
+        else:
+            click.echo(f"{click.style('error:', fg='red')} {self.message}", file=file, err=True)
+
+
+def failure_of(error: BaseException, invocation: Invocation) -> click.ClickException | click.exceptions.Exit:
+    """What to raise so that click ends the process the right way. Prints the traceback when `--debug` asks for it."""
+    error = _cause(error)
+    if isinstance(error, click.ClickException | click.exceptions.Exit):
+        return error
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return click.exceptions.Exit(EXIT_INTERRUPTED)
+    if isinstance(error, BrokenPipeError):
+        drop_output()
+        return click.exceptions.Exit(EXIT_BROKEN_PIPE)
+    if invocation.debug:
+        traceback.print_exception(error)
+    if isinstance(error, VoiceCallError):
+        message = str(error) or type(error).__name__
+        return Failure(message, code=error.code, exit_code=error.exit_code, as_json=invocation.as_json)
+    text = " ".join(str(error).split())
+    message = f"unexpected {type(error).__name__}{': ' if text else ''}{text}"
+    if not invocation.debug:
+        message += " (run it again with --debug to see where)"
+    return Failure(message, code="internal", exit_code=EXIT_INTERNAL, as_json=invocation.as_json)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The error that a group of task errors is about: one of ours before any other."""
+    while isinstance(error, BaseExceptionGroup):
+        ours = error.subgroup(VoiceCallError)
+        error = (ours or error).exceptions[0]
+    return error
+
+
+def drop_output() -> None:
+    """Send what is left in stdout's buffer nowhere, so that Python does not complain about it while it exits."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)

@@ -1,0 +1,100 @@
+"""Options that every command takes, and the types of their values."""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Invocation:
+    """What the options common to all commands said, wherever they stood on the command line."""
+
+    config: str | None = None
+    """Configuration file; None leaves the search to the loader."""
+    state_dir: str | None = None
+    """State directory; None means `$OPENCLAW_VOICECALL_STATE_DIR` or the default place."""
+    as_json: bool = False
+    debug: bool = False
+
+
+def common_options(function: F) -> F:
+    """Give a command `--config`, `--state-dir`, `--json` and `--debug`.
+
+    Their values land in the `Invocation` that `@click.pass_obj` hands to the command. They may stand before or after
+    the name of the command; the later one wins. Commands of plugins use this decorator too.
+    """
+    options = (
+        click.option(
+            "--config",
+            metavar="FILE",
+            expose_value=False,
+            is_eager=True,
+            callback=_remember,
+            help="Configuration file.",
+        ),
+        click.option(
+            "--state-dir",
+            metavar="DIR",
+            expose_value=False,
+            is_eager=True,
+            callback=_remember,
+            help="State directory of the service [env: OPENCLAW_VOICECALL_STATE_DIR].",
+        ),
+        click.option(
+            "--json",
+            "as_json",
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_remember,
+            help="Print JSON for programs.",
+        ),
+        click.option(
+            "--debug",
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_remember,
+            help="Show the traceback of an error.",
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
+    invocation = context.ensure_object(Invocation)
+    if value and parameter.name is not None:
+        setattr(invocation, parameter.name, value)
+
+
+class PhoneNumber(click.ParamType):
+    """A number in E.164. A wrong one raises `InvalidNumber` before the command does anything."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the number as `+` and digits."""
+        from openclaw_voicecall.config.numbers import normalise_number
+
+        return normalise_number(str(value), field=param.opts[0] if param is not None else "number")
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine to its end. Ctrl-C cancels it and raises `KeyboardInterrupt`."""
+    import asyncio
+
+    return asyncio.run(coroutine)
+
+
+def echo_json(value: object) -> None:
+    """Print one JSON value on one line of stdout. Letters beyond ASCII stay as they are."""
+    import json
+
+    click.echo(json.dumps(value, ensure_ascii=False))

@@ -1,0 +1,58 @@
+"""Finds the running service, or starts one for the length of a call."""
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import click
+
+from openclaw_voicecall.cli.client import ControlClient
+from openclaw_voicecall.cli.options import Invocation
+from openclaw_voicecall.cli.summary import engine_line
+from openclaw_voicecall.errors import ServiceNotRunning
+from openclaw_voicecall.store.statedir import StateDir
+
+
+@asynccontextmanager
+async def running_service(invocation: Invocation) -> AsyncIterator[ControlClient]:
+    """A client of the service that owns the state directory. Raises `ServiceNotRunning`."""
+    state = StateDir.open(invocation.state_dir, os.environ)
+    service = state.read_service()
+    if service is None:
+        raise ServiceNotRunning(
+            f"no service is running on {state.path}; start one with: openclaw-voicecall serve"
+        )
+    async with ControlClient(service["socket"]) as client:
+        yield client
+
+
+@asynccontextmanager
+async def any_service(invocation: Invocation) -> AsyncIterator[ControlClient]:
+    """A client of the running service or, when there is none, of one that lives in this process meanwhile."""
+    async with AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(running_service(invocation))
+            await client.status()  # a service that was killed leaves its socket behind
+        except ServiceNotRunning:
+            client = await stack.enter_async_context(_own_service(invocation))
+        yield client
+
+
+@asynccontextmanager
+async def _own_service(invocation: Invocation) -> AsyncIterator[ControlClient]:
+    from openclaw_voicecall.server.runtime import ServiceOptions, run_service
+
+    options = ServiceOptions(
+        config_source=invocation.config, state_dir=invocation.state_dir, overrides={}, ephemeral=True
+    )
+    async with run_service(options) as service, ControlClient(service.socket_path) as client:
+        announce(await client.status(), service.notices)
+        yield client
+
+
+def announce(status: dict[str, Any], notices: Sequence[object]) -> None:
+    """Name the engines in use and what the service has to say about its configuration, on stderr."""
+    click.echo(engine_line(status["service"]["engines"]), err=True)
+    for notice in notices:
+        click.echo(f"{click.style('note:', fg='yellow')} {notice}", err=True)

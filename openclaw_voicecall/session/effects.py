@@ -1,0 +1,86 @@
+"""What each order of the core does in the world. Errors come back as facts."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from openclaw_voicecall.api.carrier import LegOrder
+from openclaw_voicecall.core import commands as c
+from openclaw_voicecall.core.events import CallAnswered
+from openclaw_voicecall.errors import VendorError
+
+if TYPE_CHECKING:
+    from openclaw_voicecall.session.session import CallSession
+
+logger = logging.getLogger(__name__)
+
+HANG_UP_RETRIES = (1.0, 2.0, 4.0)
+"""Seconds between attempts to end a leg when the carrier cannot be reached."""
+
+
+def carry_out(session: "CallSession", command: c.Command) -> None:
+    """Start what an order asks for; nothing here waits."""
+    parts = session.parts
+    match command:
+        case c.AnswerCall():
+            session.give_order(LegOrder(action="stream"))
+            session.post(CallAnswered())
+        case c.RejectCall(reason):
+            session.give_order(LegOrder(action="reject", reason=reason))
+        case c.StartListening():
+            if session.listening_task is None:
+                session.listening_task = session.start(parts.listening.run())
+        case c.FinishUtterance():
+            parts.listening.finish_utterance()
+        case c.StartResponse(turn, text, digits):
+            parts.responding.respond(turn, text, digits)
+        case c.StartSaying(turn, text):
+            parts.responding.say(turn, text)
+        case c.CancelResponse(turn):
+            parts.responding.cancel(turn)
+            parts.speaking.cancel(turn)
+        case c.Speak(turn, utterance, text):
+            parts.speaking.speak(turn, utterance, text)
+        case c.HoldAudio():
+            parts.speaking.hold()
+        case c.ResumeAudio():
+            parts.speaking.resume()
+        case c.ClearAudio(turn):
+            parts.speaking.clear(turn)
+        case c.SendDigits(digits):
+            session.start(_send_digits(session, digits))
+        case c.AppendTranscript():
+            pass  # the record is made from the journal, which holds this order
+        case c.HangUp():
+            session.start(hang_up(session))
+        case c.ReleaseCall():
+            session.release()
+        case _:
+            raise NotImplementedError(f"no effect for {type(command).__name__}")
+
+
+async def _send_digits(session: "CallSession", digits: str) -> None:
+    try:
+        await session.parts.carrier.send_digits(session.leg, digits)
+    except (VendorError, OSError) as error:
+        session.note(
+            "vendor-failed",
+            {"hop": "carrier", "provider": "digits", "detail": str(error), "action": "the digits were not sent"},
+        )
+
+
+async def hang_up(session: "CallSession") -> None:
+    """End the leg at the carrier, again and again until it says so, and close the media stream."""
+    for delay in (*HANG_UP_RETRIES, 0.0):
+        try:
+            await session.parts.carrier.hang_up(session.leg)
+        except (VendorError, OSError) as error:
+            session.note(
+                "vendor-failed",
+                {"hop": "carrier", "provider": "hang-up", "detail": str(error), "action": "tried again"},
+            )
+            await asyncio.sleep(delay)
+        else:
+            break
+    if session.media_socket is not None:
+        session.media_socket()

@@ -1,0 +1,186 @@
+"""The caller's audio to words: turn detector, transcriber with its fallbacks, and nothing lost in between."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from openclaw_voicecall.api.clock import Clock
+from openclaw_voicecall.api.speech import (
+    Heard,
+    SpeechEdge,
+    Transcriber,
+    TranscriptionRequest,
+    TranscriptionStream,
+    TurnDetector,
+)
+from openclaw_voicecall.core.events import (
+    BeepDetected,
+    Event,
+    SpeechStarted,
+    SpeechStopped,
+    TranscriptionFailed,
+    TranscriptReceived,
+)
+from openclaw_voicecall.errors import VendorError
+from openclaw_voicecall.media.audio import seconds
+from openclaw_voicecall.media.tones import BeepDetector
+from openclaw_voicecall.session.chain import Chain
+
+logger = logging.getLogger(__name__)
+
+KEPT = 20.0
+"""Seconds of an unfinished utterance that are kept for the next transcriber."""
+PRE_ROLL = 0.6
+"""Seconds kept while nobody speaks, so that the first syllable is there when speech is noticed."""
+ATTEMPTS = 2
+"""Times a transcriber is opened again before the next one is asked."""
+REOPEN_AFTER = 0.2
+"""Seconds before the first new attempt; the second waits twice as long."""
+OPEN_LIMIT = 8.0
+"""Seconds a transcriber may take to be ready."""
+
+
+class Listening:
+    """The agent's ears on one call.
+
+    Args:
+        request: Goes to the transcriber.
+        chain: The transcriber and its fallbacks.
+        detector: Voice activity detection, or None where the transcriber has its own.
+        post: Takes events for the core.
+        note: Takes a journal word of the shell and its data.
+        clock: Monotonic time.
+        hear_beeps: Whether an answering machine's beep may come.
+    """
+
+    def __init__(
+        self,
+        *,
+        request: TranscriptionRequest,
+        chain: Chain[Transcriber],
+        detector: TurnDetector | None,
+        post: Callable[[Event], None],
+        note: Callable[[str, dict[str, Any]], None],
+        clock: Clock,
+        hear_beeps: bool,
+    ) -> None:
+        self._request = request
+        self._chain = chain
+        self._detector = detector
+        self._post = post
+        self._note = note
+        self._clock = clock
+        self._beeps = BeepDetector() if hear_beeps else None
+        self._stream: TranscriptionStream | None = None
+        self._kept: deque[bytes] = deque()
+        self._kept_bytes = 0
+        self._speaking = False
+        self._open_utterance = False
+        self._finishing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def frame(self, audio: bytes) -> None:
+        """Take the next caller audio."""
+        self._keep(audio)
+        if self._stream is not None:
+            await self._stream.send(audio)
+        if self._beeps is not None and self._beeps.push(audio):
+            self._post(BeepDetected())
+        if self._detector is not None:
+            for edge in self._detector.push(audio):
+                await self._edge(edge, tell=True)
+
+    def finish_utterance(self) -> None:
+        """Ask for the final words now; they come when the transcriber can be reached."""
+        self._finishing = True
+        if self._stream is not None:
+            task = asyncio.create_task(self._finish(self._stream))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def run(self) -> None:
+        """Keep a transcriber open until cancelled; report when none is left."""
+        failures: list[str] = []
+        for index, link in enumerate(self._chain):
+            for attempt in range(1 + ATTEMPTS):
+                try:
+                    await self._transcribe(link.provider)
+                    detail = "the stream was closed"
+                except (VendorError, OSError, TimeoutError) as error:
+                    detail = str(error) or "not ready in time"
+                finally:
+                    self._stream = None
+                failures.append(f"{link.name}: {detail}")
+                again = attempt < ATTEMPTS
+                more = index + 1 < len(self._chain)
+                action = (
+                    "opened again" if again else f"{self._chain[index + 1].name} listens instead" if more else "given up"
+                )
+                self._note(
+                    "vendor-failed",
+                    {"hop": "transcriber", "provider": link.name, "detail": detail, "action": action},
+                )
+                if again:
+                    await asyncio.sleep(REOPEN_AFTER * (attempt + 1))
+        self._post(TranscriptionFailed("; ".join(failures)))
+
+    async def _transcribe(self, transcriber: Transcriber) -> None:
+        opening = transcriber.open_stream(self._request)
+        async with asyncio.timeout(OPEN_LIMIT):
+            stream = await opening.__aenter__()
+        try:
+            await self._replay(stream)
+            async for event in stream:
+                match event:
+                    case Heard(text, final):
+                        if final:
+                            self._utterance_closed()
+                        self._post(TranscriptReceived(text, final))
+                    case SpeechEdge():
+                        await self._edge(event, tell=False)
+        finally:
+            self._stream = None
+            await opening.__aexit__(None, None, None)
+
+    async def _replay(self, stream: TranscriptionStream) -> None:
+        """Give a fresh transcriber what it missed of the utterance, in the order it happened."""
+        if self._open_utterance:
+            await stream.speech_started()
+        for audio in tuple(self._kept):
+            await stream.send(audio)
+        self._stream = stream
+        if self._open_utterance and not self._speaking:
+            await stream.speech_stopped()
+        if self._finishing:
+            await stream.finish_utterance()
+
+    async def _edge(self, edge: SpeechEdge, *, tell: bool) -> None:
+        self._speaking = edge.speaking
+        if edge.speaking:
+            self._open_utterance, self._finishing = True, False
+            if tell and self._stream is not None:
+                await self._stream.speech_started()
+            self._post(SpeechStarted())
+        else:
+            if tell and self._stream is not None:
+                await self._stream.speech_stopped()
+            self._post(SpeechStopped(edge.ago))
+
+    async def _finish(self, stream: TranscriptionStream) -> None:
+        try:
+            await stream.finish_utterance()
+        except VendorError as error:
+            logger.info("finish_utterance failed: %s", error)
+
+    def _utterance_closed(self) -> None:
+        self._finishing = False
+        self._open_utterance = self._speaking
+
+    def _keep(self, audio: bytes) -> None:
+        self._kept.append(audio)
+        self._kept_bytes += len(audio)
+        limit = KEPT if self._open_utterance else PRE_ROLL
+        while self._kept and seconds(self._kept_bytes) > limit:
+            self._kept_bytes -= len(self._kept.popleft())

@@ -1,0 +1,248 @@
+"""The asyncio shell of one call: feeds the core, has its orders carried out, and ends in good order."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from openclaw_voicecall.api.carrier import Carrier, LegOrder, LegRef
+from openclaw_voicecall.api.clock import Clock
+from openclaw_voicecall.core import events as e
+from openclaw_voicecall.core.call import Call
+from openclaw_voicecall.core.commands import Command
+from openclaw_voicecall.core.reasons import EndReason
+from openclaw_voicecall.errors import RemoteProtocolError
+from openclaw_voicecall.session.effects import carry_out, hang_up
+from openclaw_voicecall.session.listening import Listening
+from openclaw_voicecall.session.recorder import CallRecorder
+from openclaw_voicecall.session.responding import Responding
+from openclaw_voicecall.session.speaking import Speaking
+
+logger = logging.getLogger(__name__)
+
+JournalWriter = Callable[[str, dict[str, Any], tuple[dict[str, Any], ...], Call], None]
+"""`(event, data, commands, call)`: takes what happened, what was ordered because of it, and the call after it."""
+
+_CUTTING = (
+    e.CallEnded,
+    e.DtmfReceived,
+    e.HangUpRequested,
+    e.MediaLost,
+    e.SpeechStarted,
+    e.TranscriptReceived,
+)
+"""Facts that may cut the agent's speech; before them the core is told how much of it was heard."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """What does the work of a call."""
+
+    carrier: Carrier
+    speaking: Speaking
+    listening: Listening
+    responding: Responding
+    recorder: CallRecorder | None
+
+
+class CallSession:
+    """Runs one call. Only this object touches the `Call`; everybody else posts facts.
+
+    Facts are taken synchronously, one after the other, also those that arise while an order is carried out: no
+    latency is added by a queue between tasks, and the order of things is the order they happened in.
+
+    Args:
+        call_id: Our id.
+        call: The core.
+        clock: Monotonic time; the same as the event loop's.
+        journal: Takes every entry.
+        give_order: Takes the answer to an inbound offer, a `LegOrder`.
+    """
+
+    def __init__(
+        self,
+        *,
+        call_id: str,
+        call: Call,
+        clock: Clock,
+        journal: JournalWriter,
+        give_order: Callable[["CallSession", LegOrder], None],
+    ) -> None:
+        self.call_id = call_id
+        self.carrier_call_id = ""
+        self.detail = ""
+        self.call = call
+        self.clock = clock
+        self.parts: Parts
+        self.listening_task: asyncio.Task[None] | None = None
+        self.media_socket: Callable[[], None] | None = None
+        self._journal = journal
+        self._give_order = give_order
+        self._inbox: deque[e.Event] = deque()
+        self._busy = False
+        self._broken = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._released = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._group: asyncio.TaskGroup | None = None
+        self._progress: e.PlayoutProgressed | None = None
+
+    @property
+    def leg(self) -> LegRef:
+        """The leg, by both ids."""
+        return LegRef(call_id=self.call_id, carrier_call_id=self.carrier_call_id)
+
+    @property
+    def released(self) -> bool:
+        """Whether the core has let go of the call."""
+        return self._released.is_set()
+
+    def give_order(self, order: LegOrder) -> None:
+        """Answer the carrier's offer."""
+        self._give_order(self, order)
+
+    def post(self, event: e.Event) -> None:
+        """Give the core a fact."""
+        self._inbox.append(event)
+        if not self._busy:
+            self._drain()
+
+    def request(self, event: e.Event) -> None:
+        """Give the core a wish of the owner. Raises `LocalProtocolError` when the state of the call forbids it."""
+        self._take(event)
+        self._drain()
+
+    def note(self, word: str, data: dict[str, Any]) -> None:
+        """Write something into the journal that the core need not know."""
+        if word == "vendor-failed":
+            self.detail = f"{data['hop']} {data['provider']}: {data['detail']}"
+            logger.warning("%s %s failed: %s; %s", data["hop"], data["provider"], data["detail"], data["action"])
+        self._journal(word, data, (), self.call)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """Run something as part of the call; it is cancelled when the call is released."""
+        if self._group is None or self.released:
+            work.close()
+            return None
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def release(self) -> None:
+        """The core's last order."""
+        self._released.set()
+
+    async def run(self, begin: Callable[[], None]) -> None:
+        """Live until the core releases the call; then everything of it is stopped and closed.
+
+        Args:
+            begin: Called first, inside the call's task group: posts the fact that starts the call.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                self.start(self.parts.speaking.run())
+                if self.parts.recorder is not None:
+                    self.start(self.parts.recorder.run())
+                begin()
+                await self._released.wait()
+                for task in tuple(self._tasks):
+                    task.cancel()
+        except* Exception as errors:  # a bug of ours may end this call, never another
+            self._break(errors)
+            self._drain()
+        finally:
+            await self._close()
+
+    async def wait_ended(self) -> None:
+        """Return once the call is released and all of it is closed."""
+        await self._ended.wait()
+
+    async def _close(self) -> None:
+        self._group = None
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._broken:
+            await hang_up(self)
+        if self.media_socket is not None:
+            self.media_socket()
+        await self.parts.responding.close()
+        if self.parts.recorder is not None:
+            await self.parts.recorder.close()
+        self._ended.set()
+
+    def _drain(self) -> None:
+        self._busy = True
+        try:
+            while self._inbox:
+                event = self._inbox.popleft()
+                try:
+                    self._take(event)
+                except RemoteProtocolError as error:
+                    # A carrier or vendor may repeat itself or be late; the core has changed nothing.
+                    logger.info("call %s: %s ignored: %s", self.call_id, type(event).__name__, error)
+                except Exception as error:  # a bug of ours ends this call and no other
+                    self._break(error)
+        finally:
+            self._busy = False
+        self._arm()
+
+    def _break(self, error: Exception) -> None:
+        logger.error("call %s ended by an error of ours", self.call_id, exc_info=error)
+        self.detail = self.detail or f"internal error: {error!r}"
+        self._inbox.clear()
+        if not self._broken:
+            self._broken = True
+            self._inbox.append(e.CallEnded(EndReason.INTERNAL_ERROR))
+        else:
+            self.release()
+
+    def _take(self, event: e.Event) -> None:
+        if isinstance(event, _CUTTING):
+            self._report_progress()
+        was_busy, self._busy = self._busy, True
+        try:
+            commands = self.call.receive(event, self.clock.monotonic())
+            self._enter(type(event).__name__, asdict(event), commands)
+        finally:
+            self._busy = was_busy
+
+    def _enter(self, name: str, data: dict[str, Any], commands: list[Command]) -> None:
+        orders = tuple({"command": type(command).__name__, **asdict(command)} for command in commands)
+        self._journal(name, data, orders, self.call)
+        for command in commands:
+            carry_out(self, command)
+
+    def _report_progress(self) -> None:
+        progress = self.parts.speaking.progress()
+        if progress is not None and progress != self._progress:
+            self._progress = progress
+            commands = self.call.receive(progress, self.clock.monotonic())
+            self._enter("PlayoutProgressed", asdict(progress), commands)
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        at = self.call.next_timer()
+        if at is not None and not self.released:
+            delay = max(0.0, at - self.clock.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        self._report_progress()
+        self._busy = True
+        try:
+            commands = self.call.handle_timer(self.clock.monotonic())
+            if commands:
+                self._enter("timer", {}, commands)
+        except Exception as error:  # as in _drain
+            self._break(error)
+        finally:
+            self._busy = False
+        self._drain()

@@ -1,0 +1,61 @@
+"""A call's media stream: from the carrier's messages to facts, frames and marks."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+from openclaw_voicecall.api.carrier import AudioReceived, DtmfPressed, MarkEchoed, MediaCodec
+from openclaw_voicecall.core.events import DtmfReceived, MediaConnected, MediaLost
+from openclaw_voicecall.errors import RemoteProtocolError
+from openclaw_voicecall.session.link import MediaLink
+from openclaw_voicecall.session.session import CallSession
+
+logger = logging.getLogger(__name__)
+
+CLOSE_LIMIT = 2.0
+"""Seconds for the last messages to leave when a stream ends."""
+REFUSALS = 50
+"""Messages that may break the protocol before the stream is given up."""
+
+
+async def carry_media(
+    session: CallSession, codec: MediaCodec, link: MediaLink, messages: AsyncIterator[str | bytes]
+) -> None:
+    """Serve a stream until either side ends it. `messages` is what the carrier sends after its start."""
+    parts = session.parts
+    now = session.clock.monotonic()
+    epoch = parts.recorder.start(now) if parts.recorder is not None else now
+    writer = asyncio.create_task(link.run())
+    session.media_socket = link.close
+    parts.speaking.attach(codec, link, epoch)
+    session.post(MediaConnected())
+    refused = 0
+    try:
+        async for message in messages:
+            try:
+                facts = codec.receive(message)
+            except RemoteProtocolError as error:
+                refused += 1
+                session.note("media-refused", {"detail": str(error)})
+                if refused >= REFUSALS:
+                    break
+                continue
+            for fact in facts:
+                match fact:
+                    case AudioReceived(audio, timestamp):
+                        if parts.recorder is not None:
+                            parts.recorder.caller(timestamp, audio)
+                        await parts.listening.frame(audio)
+                    case MarkEchoed(name):
+                        parts.speaking.mark_echoed(name)
+                    case DtmfPressed(digit):
+                        session.post(DtmfReceived(digit))
+                    case _:
+                        pass  # the start was taken before the session was found; after a stop the socket closes
+    finally:
+        session.media_socket = None
+        parts.speaking.detach()
+        session.post(MediaLost())
+        link.close()
+        await asyncio.wait([writer], timeout=CLOSE_LIMIT)
+        writer.cancel()

@@ -1,0 +1,114 @@
+"""How the database got its shape, step by step.
+
+A step that was released is never changed; a new shape is a new step at the end. The names of the steps that a
+database has had are kept in it, so a program that meets a name it does not know is older than the database.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+_SET = "openclaw_voicecall"
+"""Name of our set in `_sqlite_migrations`; plugins that keep tables in the same database use their own."""
+_MIGRATIONS_TABLE = "_sqlite_migrations"
+"""Where sqlite-utils keeps which steps were done."""
+
+
+def _calls_and_journal(db: "Database") -> None:
+    db.execute(
+        """
+        CREATE TABLE calls (
+            call_id TEXT PRIMARY KEY,
+            carrier TEXT NOT NULL,
+            carrier_call_id TEXT NOT NULL,
+            direction TEXT NOT NULL,
+            from_number TEXT NOT NULL,
+            to_number TEXT NOT NULL,
+            mode TEXT NOT NULL,
+            state TEXT NOT NULL,
+            created_at REAL NOT NULL,
+            answered_at REAL,
+            ended_at REAL,
+            end_reason TEXT,
+            detail TEXT NOT NULL,
+            recording TEXT NOT NULL,
+            transcript TEXT NOT NULL,
+            latencies TEXT NOT NULL,
+            metadata TEXT NOT NULL
+        )
+        """
+    )
+    db.execute("CREATE INDEX calls_by_time ON calls (created_at)")
+    db.execute("CREATE INDEX calls_open ON calls (created_at) WHERE ended_at IS NULL")
+    db.execute("CREATE INDEX calls_by_carrier_call_id ON calls (carrier_call_id) WHERE carrier_call_id <> ''")
+    # No foreign key to `calls`: an entry is never refused because the record of its call comes a moment later.
+    db.execute(
+        """
+        CREATE TABLE journal (
+            call_id TEXT NOT NULL,
+            seq INTEGER NOT NULL,
+            at REAL NOT NULL,
+            elapsed REAL NOT NULL,
+            event TEXT NOT NULL,
+            data TEXT NOT NULL,
+            commands TEXT NOT NULL,
+            states TEXT NOT NULL,
+            PRIMARY KEY (call_id, seq)
+        ) WITHOUT ROWID
+        """
+    )
+
+
+_STEPS: tuple[tuple[str, Callable[["Database"], None]], ...] = (
+    ("0001_calls_and_journal", _calls_and_journal),
+)
+
+
+def applied_steps(connection: sqlite3.Connection) -> frozenset[str]:
+    """Names of the steps that the database has had; none for a new one."""
+    if _MIGRATIONS_TABLE not in _tables(connection):
+        return frozenset()
+    rows = connection.execute(f"SELECT name FROM {_MIGRATIONS_TABLE} WHERE migration_set = ?", (_SET,))  # noqa: S608
+    return frozenset(name for (name,) in rows)
+
+
+def missing_steps(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Names of the steps that this program knows and the database has not had, in order."""
+    applied = applied_steps(connection)
+    return tuple(name for name, _ in _STEPS if name not in applied)
+
+
+def unknown_steps(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Names of the steps that a newer program did to the database, in order."""
+    return tuple(sorted(applied_steps(connection) - {name for name, _ in _STEPS}))
+
+
+def is_foreign(connection: sqlite3.Connection) -> bool:
+    """Whether the database holds tables, but had none of our steps: it belongs to another program."""
+    return bool(_tables(connection) - {_MIGRATIONS_TABLE}) and not applied_steps(connection)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the database to the shape this program expects. Each step is one transaction.
+
+    Raises:
+        sqlite3.Error: A step failed; the database is as it was before that step.
+    """
+    # sqlite-utils imports numpy where there is one (0.1 s): a database that is up to date does without it.
+    from sqlite_utils import Database  # noqa: PLC0415
+    from sqlite_utils.migrations import Migrations  # noqa: PLC0415
+
+    migrations = Migrations(_SET)
+    for name, step in _STEPS:
+        migrations(name=name)(step)
+    migrations.apply(Database(connection, recursive_triggers=False, execute_plugins=False))
+
+
+def _tables(connection: sqlite3.Connection) -> frozenset[str]:
+    rows = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    )
+    return frozenset(name for (name,) in rows)

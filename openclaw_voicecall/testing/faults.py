@@ -1,0 +1,265 @@
+"""A bad network on loopback: a TCP proxy that delays, throttles, drops, cuts and hangs on demand.
+
+```python
+async with FaultProxy("127.0.0.1", server_port) as proxy:
+    client = await connect(f"ws://127.0.0.1:{proxy.port}/")
+    proxy.cut_after(100, Direction.TO_CLIENT)     # the server's answer breaks off in the middle of a message
+```
+
+Faults hold for open connections and for those to come, until `heal()`.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Iterable
+from contextlib import suppress
+from enum import StrEnum
+from types import TracebackType
+from typing import Self
+
+
+class Direction(StrEnum):
+    """Which way bytes go through the proxy."""
+
+    TO_SERVER = "to-server"
+    TO_CLIENT = "to-client"
+
+
+BOTH = (Direction.TO_SERVER, Direction.TO_CLIENT)
+
+
+class FaultProxy:
+    """Forwards TCP connections to a server on loopback, until told to misbehave.
+
+    Args:
+        host: Address of the server.
+        port: Port of the server.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = "127.0.0.1"
+        self.port = 0
+        """Where clients connect; set once the proxy is entered."""
+        self.accepted = 0
+        """Connections taken so far, refused ones not counted."""
+        self.forwarded = dict.fromkeys(BOTH, 0)
+        """Bytes that reached the other side."""
+        self.dropped = dict.fromkeys(BOTH, 0)
+        """Bytes that were swallowed."""
+        self._target = (host, port)
+        self._faults = {direction: _Faults() for direction in BOTH}
+        self._refusing = False
+        self._server: asyncio.Server | None = None
+        self._connections: set[_Connection] = set()
+        self._handlers: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        """Start to listen on a free port."""
+        self._server = await asyncio.start_server(self._accept, self.host, 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop listening, cut every connection, and wait until nothing of the proxy runs."""
+        assert self._server is not None  # noqa: S101 set by __aenter__
+        self._server.close()
+        for handler in self._handlers:
+            handler.cancel()
+        await asyncio.gather(*self._handlers, return_exceptions=True)
+        await self._server.wait_closed()
+
+    @property
+    def open_connections(self) -> int:
+        """Connections that are open now."""
+        return len(self._connections)
+
+    def delay(self, seconds: float, *directions: Direction) -> None:
+        """Deliver bytes this much later, in order; both ways when no direction is named."""
+        for faults in self._chosen(directions):
+            faults.delay = seconds
+
+    def throttle(self, bytes_per_second: float, *directions: Direction) -> None:
+        """Let bytes through no faster than this."""
+        for faults in self._chosen(directions):
+            faults.rate = bytes_per_second
+
+    def drop(self, *directions: Direction) -> None:
+        """Swallow bytes without a word; the connection stays open."""
+        for faults in self._chosen(directions):
+            faults.dropping = True
+
+    def stall(self, *directions: Direction) -> None:
+        """Half-open: forward nothing and read no more, as when the far machine lost power; senders block."""
+        for faults in self._chosen(directions):
+            faults.flowing.clear()
+
+    def cut_after(self, count: int, *directions: Direction) -> None:
+        """Reset the connection that passes `count` more bytes, in the middle of a message if need be."""
+        for faults in self._chosen(directions):
+            faults.cut_after = count
+
+    def cut(self) -> None:
+        """Reset every open connection now; both sides see the connection break, not end."""
+        for connection in list(self._connections):
+            connection.reset()
+
+    def end(self, direction: Direction) -> None:
+        """Close one direction in good order, as a peer does that will send nothing more but still listens."""
+        for connection in self._connections:
+            writer = connection.writers[direction]
+            if writer.can_write_eof():
+                writer.write_eof()
+
+    def refuse(self) -> None:
+        """Reset new connections at once; open ones live on."""
+        self._refusing = True
+
+    def heal(self) -> None:
+        """Behave again. What was swallowed stays lost; what was held back is delivered."""
+        self._refusing = False
+        for faults in self._faults.values():
+            faults.heal()
+
+    def _chosen(self, directions: Iterable[Direction]) -> list["_Faults"]:
+        return [self._faults[direction] for direction in tuple(directions) or BOTH]
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 streams run their callback in a task
+        self._handlers.add(task)
+        try:
+            await self._serve(reader, writer)
+        finally:
+            self._handlers.discard(task)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._refusing:
+            _reset(writer)
+            return
+        try:
+            server_reader, server_writer = await asyncio.open_connection(*self._target)
+        except OSError:
+            _reset(writer)
+            return
+        self.accepted += 1
+        connection = _Connection({Direction.TO_SERVER: server_writer, Direction.TO_CLIENT: writer})
+        self._connections.add(connection)
+        try:
+            async with asyncio.TaskGroup() as pumps:
+                pumps.create_task(self._pump(connection, reader, Direction.TO_SERVER))
+                pumps.create_task(self._pump(connection, server_reader, Direction.TO_CLIENT))
+        except* OSError:
+            connection.reset()
+        finally:
+            self._connections.discard(connection)
+            await connection.close()
+
+    async def _pump(
+        self, connection: "_Connection", reader: asyncio.StreamReader, direction: Direction
+    ) -> None:
+        faults = self._faults[direction]
+        writer = connection.writers[direction]
+        line = _DelayLine()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._deliver(connection, line, direction))
+            while data := await reader.read(16384):
+                await faults.flowing.wait()
+                if faults.dropping:
+                    self.dropped[direction] += len(data)
+                    continue
+                line.put(data, faults.delay)
+            line.put(b"", faults.delay)
+        with suppress(OSError):
+            if writer.can_write_eof():
+                writer.write_eof()
+
+    async def _deliver(self, connection: "_Connection", line: "_DelayLine", direction: Direction) -> None:
+        faults = self._faults[direction]
+        writer = connection.writers[direction]
+        while data := await line.get():
+            await faults.flowing.wait()
+            for piece in faults.pieces(data):
+                if faults.rate is not None:
+                    await asyncio.sleep(len(piece) / faults.rate)
+                writer.write(piece)
+                await writer.drain()
+                self.forwarded[direction] += len(piece)
+            if faults.spent(len(data)):
+                connection.reset()
+                return
+
+
+class _Faults:
+    """What is wrong with one direction."""
+
+    def __init__(self) -> None:
+        self.flowing = asyncio.Event()
+        self.heal()
+
+    def heal(self) -> None:
+        self.delay = 0.0
+        self.rate: float | None = None
+        self.dropping = False
+        self.cut_after: int | None = None
+        self.flowing.set()
+
+    def pieces(self, data: bytes) -> list[bytes]:
+        """What may pass of `data`, small enough for a steady trickle when throttled."""
+        if self.cut_after is not None:
+            data = data[: self.cut_after]
+        size = len(data) if self.rate is None else max(int(self.rate * 0.02), 1)
+        return [data[start : start + size] for start in range(0, len(data), max(size, 1))]
+
+    def spent(self, count: int) -> bool:
+        """Whether the allowance of `cut_after` is used up once `count` bytes came."""
+        if self.cut_after is None:
+            return False
+        self.cut_after -= min(count, self.cut_after)
+        if self.cut_after:
+            return False
+        self.cut_after = None
+        return True
+
+
+class _DelayLine:
+    """A queue whose items come out a while after they went in. Bounded by what tests send."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+    def put(self, data: bytes, delay: float) -> None:
+        self._queue.put_nowait((asyncio.get_running_loop().time() + delay, data))
+
+    async def get(self) -> bytes:
+        due, data = await self._queue.get()
+        await asyncio.sleep(max(due - asyncio.get_running_loop().time(), 0))
+        return data
+
+
+class _Connection:
+    """Both ends of one proxied connection, by the direction in which they are written to."""
+
+    def __init__(self, writers: dict[Direction, asyncio.StreamWriter]) -> None:
+        self.writers = writers
+
+    def reset(self) -> None:
+        for writer in self.writers.values():
+            _reset(writer)
+
+    async def close(self) -> None:
+        for writer in self.writers.values():
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Close with a TCP reset: nothing queued is sent, and the peer gets an error instead of an end."""
+    raw = writer.get_extra_info("socket")
+    with suppress(OSError):
+        # Linger on with zero seconds is how a reset is asked for.
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
