@@ -200,7 +200,11 @@ def _load_module(registry: Registry, name: str, *, source: str, blocked: set[str
         module = importlib.import_module(name)
     except ImportError as error:
         raise PluginLoadError(f"plugin {name} ({source}) cannot be imported: {error}") from error
-    _register(registry, module, PluginInfo(name, source, "openclaw-voicecall" if source == "built-in" else "", __version__))
+    _register(
+        registry,
+        module,
+        PluginInfo(name, source, "openclaw-voicecall" if source == "built-in" else "", __version__),
+    )
 
 
 def _load_entry_points(registry: Registry, blocked: set[str]) -> None:

@@ -134,7 +134,7 @@ class StreamStarted:
 
 @dataclass(frozen=True, slots=True)
 class AudioReceived:
-    """Caller audio, mu-law 8 kHz. `timestamp` is its start in seconds since the stream's start, as the carrier counts."""
+    """Caller audio, mu-law 8 kHz. `timestamp` is its start in seconds since the stream began, by the carrier."""
 
     audio: bytes
     timestamp: float
@@ -202,6 +202,10 @@ class Carrier(Protocol):
 
     def media_codec(self) -> MediaCodec:
         """A codec for one stream."""
+        ...
+
+    def check_options(self, options: Mapping[str, str]) -> None:
+        """Look at `PlaceCall.options` before anything is written or dialled. Raises `ConfigError`."""
         ...
 
     async def place_call(self, request: PlaceCall) -> str:

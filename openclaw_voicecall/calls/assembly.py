@@ -1,5 +1,6 @@
 """Puts a call's parts together from its plan and the opened engines."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from openclaw_voicecall.api.responder import Line, Responder, TurnRequest
 from openclaw_voicecall.api.speech import TranscriptionRequest
 from openclaw_voicecall.api.store import CallRecord, TranscriptLine
 from openclaw_voicecall.calls.engines import Engines
-from openclaw_voicecall.errors import UnknownProvider
+from openclaw_voicecall.errors import StoreError
 from openclaw_voicecall.session.chain import Chain
 from openclaw_voicecall.session.listening import Listening
 from openclaw_voicecall.session.recorder import CallRecorder
@@ -33,10 +34,7 @@ def equip(
     recording: Path | None,
     transcript: Callable[[], tuple[TranscriptLine, ...]],
 ) -> Parts:
-    """Make the parts of a session. Raises `UnknownProvider` for a carrier that is not open."""
-    if record.carrier not in engines.carriers:
-        known = ", ".join(sorted(engines.carriers))
-        raise UnknownProvider(f"no carrier {record.carrier!r} is open; open: {known}")
+    """Make the parts of a session."""
     capabilities = engines.capabilities[record.carrier]
     recorder = CallRecorder(recording, session.clock) if recording else None
     return Parts(
@@ -89,9 +87,15 @@ def equip(
 def recording_path(
     config: "VoiceCallConfig", default: Path, record_dir: str, call_id: str, wall: float
 ) -> Path | None:
-    """Where this call's recording goes; None when it is not recorded."""
+    """Where this call's recording goes; None when it is not recorded. Raises `StoreError` for an unusable folder."""
     if not record_dir and not config.recording.enabled:
         return None
     folder = Path(record_dir or config.recording.dir or default).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StoreError(f"recordings cannot be kept in {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise StoreError(f"recordings cannot be kept in {folder}: it is not writable for this user")
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(wall))
     return folder / f"{stamp}-{call_id[:8]}.wav"

@@ -77,6 +77,8 @@ class JournalHub:
         self._feeds: set[_Lane] = set()
         self._unsaved: deque[Item] = deque()
         self._save = asyncio.Event()
+        self._clean = asyncio.Event()
+        self._clean.set()
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
         self._saved: dict[str, CallRecord] = {}
@@ -91,6 +93,7 @@ class JournalHub:
         """Hand an entry to everybody."""
         item = (record, entry)
         self._unsaved.append(item)
+        self._clean.clear()
         self._save.set()
         for lane in (*self._lanes, *self._feeds):
             lane.put(item)
@@ -108,6 +111,10 @@ class JournalHub:
                         return
         finally:
             self._feeds.discard(lane)
+
+    async def flush(self) -> None:
+        """Return once everything written so far is in the store."""
+        await self._clean.wait()
 
     async def close(self, limit: float = 2.0) -> None:
         """Write what is pending, let observers finish for `limit` seconds, and stop."""
@@ -136,6 +143,8 @@ class JournalHub:
                 continue
             for _ in batch:
                 self._unsaved.popleft()
+            if not self._unsaved:
+                self._clean.set()
 
     async def _put(self, batch: list[Item]) -> None:
         latest = {record.call_id: record for record, _ in batch}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openclaw_voicecall.api.carrier import CarrierEvent, LegOrder, PlaceCall
+from openclaw_voicecall.api.carrier import Carrier, CarrierEvent, LegOrder, PlaceCall
 from openclaw_voicecall.api.clock import Clock, Ids
 from openclaw_voicecall.api.policy import CallOffer, CallPlan
 from openclaw_voicecall.api.store import CallRecord, CallStore, JournalEntry
@@ -25,6 +25,7 @@ from openclaw_voicecall.errors import (
     CallNotAllowed,
     CallNotFound,
     LimitExceeded,
+    UnknownProvider,
     VendorError,
     VoiceCallError,
 )
@@ -38,6 +39,10 @@ logger = logging.getLogger(__name__)
 
 ORDER_LIMIT = 3.0
 """Seconds until an offered call must have an answer for the carrier."""
+GOODBYE_LIMIT = 10.0
+"""Seconds for a goodbye when the service stops."""
+HANG_UP_LIMIT = 3.0
+"""Seconds for calls to end once they are hung up."""
 DEFAULT_FROM = "+15550100000"
 """Caller id of the local line when none is configured."""
 
@@ -68,8 +73,8 @@ class _Live:
     latency: LatencyTracker = field(default_factory=LatencyTracker)
     task: asyncio.Task[None] | None = None
     seq: int = 0
-    known: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once the carrier's id of the leg is known, or will never be."""
+    busy: bool = False
+    """Refused for want of a free slot, so the caller hears the busy tone."""
 
 
 class CallManager:
@@ -82,8 +87,9 @@ class CallManager:
         store: Where records are kept.
         hub: Takes every journal entry.
         tokens: Mints the secrets of media streams.
-        stream_base: `ws://host:port/voice/stream`, without the carrier and the token.
-        webhook_url: URL of a carrier's webhook, by its name.
+        clock: Both clocks.
+        ids: Makes call ids.
+        recordings: Folder for recordings when the configuration names none.
     """
 
     def __init__(
@@ -104,7 +110,9 @@ class CallManager:
         self.engines = room.engines
         self.draining = False
         self.stream_base = ""
+        """`ws://host:port/voice/stream`, without the carrier and the token; set once the server listens."""
         self.webhook_base = ""
+        """`http://host:port/voice/webhook`, without the carrier."""
         self._room = room
         self._admissions = admissions
         self._store = store
@@ -115,8 +123,6 @@ class CallManager:
         self._live: dict[str, _Live] = {}
         self._idle = asyncio.Event()
         self._idle.set()
-
-    # What others ask
 
     @property
     def live(self) -> Sequence[CallRecord]:
@@ -146,8 +152,6 @@ class CallManager:
                 raise
             raise CallIsOver(f"call {call_id} is over ({stored.end_reason})") from None
 
-    # Outbound
-
     async def place(self, request: PlaceRequest) -> CallRecord:
         """Dial. The record is in the store before anything is dialled.
 
@@ -167,21 +171,12 @@ class CallManager:
             mode=request.mode,
             live_calls=len(self._live),
         )
+        self._carrier(carrier).check_options(request.options)
         await self._admit(offer)
         plan = plan_call(self.config, offer, message=request.message, objective=request.objective)
         plan = await self._admissions.route(offer, plan)
         entry = await self._create(offer, plan, record_dir=request.record_dir, metadata=request.options)
         entry.task = asyncio.create_task(self._run(entry, lambda: self._begin_outbound(entry, request)))
-        return entry.record
-
-    async def wait_dialled(self, call_id: str, limit: float = 5.0) -> CallRecord:
-        """The record once the carrier has taken the call, or refused it."""
-        entry = self._find(call_id)
-        try:
-            async with asyncio.timeout(limit):
-                await entry.known.wait()
-        except TimeoutError:
-            logger.warning("call %s: the carrier has not answered yet", call_id)
         return entry.record
 
     def _begin_outbound(self, entry: _Live, request: PlaceRequest) -> None:
@@ -217,9 +212,7 @@ class CallManager:
         else:
             self._learn_leg(entry, carrier_call_id)
         finally:
-            entry.known.set()
-
-    # Inbound and everything the carrier says
+            session.leg_known.set()
 
     async def offer(self, carrier: str, event: CarrierEvent) -> LegOrder:
         """Decide about an inbound call and answer the carrier."""
@@ -242,10 +235,8 @@ class CallManager:
         plan = await self._admissions.route(offer, plan)
         entry = await self._create(offer, plan, record_dir="", metadata={})
         entry.session.detail = why
-        if busy:
-            entry.session.refuse_as = EndReason.BUSY
+        entry.busy = busy
         self._learn_leg(entry, event.carrier_call_id)
-        entry.known.set()
         entry.task = asyncio.create_task(
             self._run(entry, lambda: entry.session.post(e.CallOffered(admitted)))
         )
@@ -280,26 +271,34 @@ class CallManager:
                 logger.info("carrier %s says %r, which means nothing to us", carrier, event.kind)
         return LegOrder(action="none")
 
-    # The end
+    async def wait_idle(self) -> None:
+        """Return once no call holds a slot."""
+        await self._idle.wait()
 
-    async def drain(self, limit: float) -> None:
-        """Refuse new calls, let live ones finish for `limit` seconds, say goodbye to the rest and hang up."""
-        self.draining = True
-        for phase, seconds in (("finish", limit), ("goodbye", 10.0), ("hang up", 5.0)):
-            if phase != "finish":
-                for entry in tuple(self._live.values()):
-                    text = entry.plan.policy.goodbye if phase == "goodbye" else ""
-                    entry.session.post(e.HangUpRequested(EndReason.SHUTDOWN, text))
+    async def end_all(self, *, goodbye: bool) -> None:
+        """End every live call: with `goodbye` after it was heard, then without, then give up on it."""
+        for text, limit in ((True, GOODBYE_LIMIT), (False, HANG_UP_LIMIT)):
+            if text and not goodbye:
+                continue
+            for entry in tuple(self._live.values()):
+                farewell = entry.plan.policy.goodbye if text else ""
+                entry.session.post(e.HangUpRequested(EndReason.SHUTDOWN, farewell))
             try:
-                async with asyncio.timeout(seconds):
-                    await self._idle.wait()
-                    return
+                async with asyncio.timeout(limit):
+                    await self.wait_idle()
             except TimeoutError:
                 continue
+            return
         for entry in tuple(self._live.values()):
             logger.error("call %s did not end; it is closed at the next start", entry.record.call_id)
+            if entry.task is not None:
+                entry.task.cancel()
 
-    # Inside
+    def _carrier(self, name: str) -> Carrier:
+        if name not in self.engines.carriers:
+            known = ", ".join(sorted(self.engines.carriers))
+            raise UnknownProvider(f"provider: no carrier {name!r} is open; open: {known}")
+        return self.engines.carriers[name]
 
     async def _admit(self, offer: CallOffer) -> None:
         if self.draining:
@@ -364,7 +363,6 @@ class CallManager:
         try:
             await entry.session.run(begin)
         finally:
-            entry.known.set()
             if not entry.order.done():
                 entry.order.set_result(LegOrder(action="hang-up"))
             if not entry.record.over:
@@ -417,7 +415,11 @@ class CallManager:
         entry = self._live[session.call_id]
         if entry.order.done():
             return
-        entry.order.set_result(self._stream_order(entry) if order.action == "stream" else order)
+        if order.action == "stream":
+            order = self._stream_order(entry)
+        elif entry.busy:
+            order = replace(order, reason=EndReason.BUSY)
+        entry.order.set_result(order)
 
     def _stream_order(self, entry: _Live) -> LegOrder:
         token = self._tokens.mint(entry.record.call_id, entry.record.carrier)
@@ -430,6 +432,7 @@ class CallManager:
     def _learn_leg(self, entry: _Live, carrier_call_id: str) -> None:
         if carrier_call_id and not entry.session.carrier_call_id:
             entry.session.carrier_call_id = carrier_call_id
+            entry.session.leg_known.set()
             entry.record = replace(entry.record, carrier_call_id=carrier_call_id)
             entry.session.note("leg-known", {"carrier_call_id": carrier_call_id})
 
@@ -438,7 +441,10 @@ class CallManager:
         if entry is not None and entry.record.carrier == carrier:
             return entry
         for candidate in self._live.values():
-            if candidate.record.carrier == carrier and candidate.session.carrier_call_id == event.carrier_call_id:
+            if (
+                candidate.record.carrier == carrier
+                and candidate.session.carrier_call_id == event.carrier_call_id
+            ):
                 return candidate
         return None
 

@@ -46,7 +46,8 @@ def _tidy(value: Any, path: KeyPath, problems: list[Problem]) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         if len(path) >= MAX_DEPTH:
             return _refuse(path, f"more than {MAX_DEPTH} levels", problems)
-        return [_tidy(item, (*path, index), problems) for index, item in enumerate(value)]
+        items = [_tidy(item, (*path, index), problems) for index, item in enumerate(value)]
+        return [item for item in items if item is not MISSING]
     return _refuse(path, f"a value of type {type(value).__name__}", problems)
 
 

@@ -1,6 +1,7 @@
 """What each order of the core does in the world. Errors come back as facts."""
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ logger = logging.getLogger(__name__)
 
 HANG_UP_RETRIES = (1.0, 2.0, 4.0)
 """Seconds between attempts to end a leg when the carrier cannot be reached."""
+
+DIAL_LIMIT = 8.0
+"""Seconds to wait for the carrier's id of a leg before it is ended."""
 
 
 def carry_out(session: "CallSession", command: c.Command) -> None:
@@ -65,12 +69,21 @@ async def _send_digits(session: "CallSession", digits: str) -> None:
     except (VendorError, OSError) as error:
         session.note(
             "vendor-failed",
-            {"hop": "carrier", "provider": "digits", "detail": str(error), "action": "the digits were not sent"},
+            {
+                "hop": "carrier",
+                "provider": "digits",
+                "detail": str(error),
+                "action": "the digits were not sent",
+            },
         )
 
 
 async def hang_up(session: "CallSession") -> None:
     """End the leg at the carrier, again and again until it says so, and close the media stream."""
+    # A leg that is still being dialled cannot be ended; its id comes when the carrier answers, or never.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DIAL_LIMIT):
+            await session.leg_known.wait()
     for delay in (*HANG_UP_RETRIES, 0.0):
         try:
             await session.parts.carrier.hang_up(session.leg)

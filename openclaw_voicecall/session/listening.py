@@ -116,7 +116,11 @@ class Listening:
                 again = attempt < ATTEMPTS
                 more = index + 1 < len(self._chain)
                 action = (
-                    "opened again" if again else f"{self._chain[index + 1].name} listens instead" if more else "given up"
+                    "opened again"
+                    if again
+                    else f"{self._chain[index + 1].name} listens instead"
+                    if more
+                    else "given up"
                 )
                 self._note(
                     "vendor-failed",

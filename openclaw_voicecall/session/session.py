@@ -72,6 +72,8 @@ class CallSession:
     ) -> None:
         self.call_id = call_id
         self.carrier_call_id = ""
+        self.leg_known = asyncio.Event()
+        """Set once the carrier's id of the leg is known, or will never be."""
         self.detail = ""
         self.call = call
         self.clock = clock
@@ -119,7 +121,9 @@ class CallSession:
         """Write something into the journal that the core need not know."""
         if word == "vendor-failed":
             self.detail = f"{data['hop']} {data['provider']}: {data['detail']}"
-            logger.warning("%s %s failed: %s; %s", data["hop"], data["provider"], data["detail"], data["action"])
+            logger.warning(
+                "%s %s failed: %s; %s", data["hop"], data["provider"], data["detail"], data["action"]
+            )
         self._journal(word, data, (), self.call)
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:

@@ -207,7 +207,9 @@ class Speaking:
             self._played(utterance)
         at = self.pacer.next_time()
         if at is not None and self._link is not None:
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, at - self._clock.monotonic()), self._pump)
+            self._timer = asyncio.get_running_loop().call_later(
+                max(0.0, at - self._clock.monotonic()), self._pump
+            )
 
     def _note_first_audio(self) -> None:
         position = self.pacer.position(self._clock.monotonic())

@@ -97,7 +97,8 @@ class Database:
     def _check_shape(self, connection: sqlite3.Connection) -> None:
         if migrations.is_foreign(connection):
             raise StoreError(
-                f"{self.path} is a database of another program and was left alone. Choose another state directory."
+                f"{self.path} is a database of another program and was left alone. "
+                "Choose another state directory."
             )
         if unknown := migrations.unknown_steps(connection):
             raise StoreError(
@@ -136,7 +137,8 @@ def explain(path: Path, error: Exception) -> StoreError:
 _SENTENCES: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("SQLITE_FULL",),
-        "The disk of the call database {path} is full: free some space. Until then nothing new is kept ({reason}).",
+        "The disk of the call database {path} is full: free some space. "
+        "Until then nothing new is kept ({reason}).",
     ),
     (
         ("SQLITE_CORRUPT", "SQLITE_NOTADB"),
@@ -149,13 +151,13 @@ _SENTENCES: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"),
-        "The call database {path} cannot be opened or written ({reason}). Check the owner and the permissions of "
-        "the file and of its directory.",
+        "The call database {path} cannot be opened or written ({reason}). "
+        "Check the owner and the permissions of the file and of its directory.",
     ),
     (
         ("SQLITE_IOERR",),
-        "The call database {path} cannot be read or written ({reason}). Check that the disk works and has space, "
-        "and that no quota or file size limit is reached.",
+        "The call database {path} cannot be read or written ({reason}). "
+        "Check that the disk works and has space, and that no quota or file size limit is reached.",
     ),
 )
 
@@ -163,8 +165,8 @@ _SENTENCES: tuple[tuple[tuple[str, ...], str], ...] = (
 def _make_private(path: Path) -> None:
     """Create the file with mode 0600, or take away what others may do with it.
 
-    The log and its index (`-wal`, `-shm`) get the mode of the database from SQLite. An existing file is never opened
-    here: closing it would drop SQLite's locks on it in this process.
+    The log and its index (`-wal`, `-shm`) get the mode of the database from SQLite. An existing file is never
+    opened here: closing it would drop SQLite's locks on it in this process.
     """
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))

@@ -44,7 +44,7 @@ def _calls_and_journal(db: "Database") -> None:
     db.execute("CREATE INDEX calls_by_time ON calls (created_at)")
     db.execute("CREATE INDEX calls_open ON calls (created_at) WHERE ended_at IS NULL")
     db.execute("CREATE INDEX calls_by_carrier_call_id ON calls (carrier_call_id) WHERE carrier_call_id <> ''")
-    # No foreign key to `calls`: an entry is never refused because the record of its call comes a moment later.
+    # No foreign key to `calls`: an entry is never refused because its call is written a moment later.
     db.execute(
         """
         CREATE TABLE journal (

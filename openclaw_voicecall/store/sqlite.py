@@ -1,7 +1,7 @@
 """Calls and their journals in SQLite.
 
-One thread owns the connection. Writes that wait while a commit is under way go together into the next one, so a
-busy service pays one flush to disk for many calls, and every caller still returns only after its own commit.
+One thread owns the connection. Writes that wait while a commit is under way go together into the next one, so
+a busy service pays one flush to disk for many calls; every caller still returns only after its own commit.
 """
 
 import asyncio
@@ -51,7 +51,10 @@ class _Write:
 
 
 class SqliteStore:
-    """A `CallStore` in one SQLite file. Make it with `open`; it is an async context manager that closes itself."""
+    """A `CallStore` in one SQLite file.
+
+    Make it with `open`. It is an async context manager that closes itself.
+    """
 
     def __init__(self, database: Database, thread: ThreadPoolExecutor) -> None:
         self._database = database
@@ -65,8 +68,8 @@ class SqliteStore:
 
         Args:
             path: The database file; its directory exists.
-            read_only: Only look. Works beside a running service and after one was killed. Nothing is created: where
-                there is no database, there are no calls.
+            read_only: Only look. Works beside a running service and after one was killed. No database is
+                created: where there is none, there are no calls.
 
         Raises:
             StoreError: The file cannot be used; the message says why and what to do. It was not changed.
@@ -91,8 +94,8 @@ class SqliteStore:
     async def put_call(self, record: CallRecord) -> None:
         """Write a call, new or changed. Returns after the commit reached the disk.
 
-        A write goes through even if its caller is cancelled while waiting. Values of `metadata` that JSON does not
-        know, such as a `Path`, are kept as text.
+        A write goes through even if its caller is cancelled while waiting. Values of `metadata` that JSON
+        does not know, such as a `Path`, are kept as text.
 
         Raises:
             StoreError: It could not be written.
@@ -190,13 +193,14 @@ class SqliteStore:
             raise StoreError(f"The call database {self._database.path} is already closed.")
 
     def _commit_waiting(self) -> None:
-        """Commit everything that waits now. Runs on the store's thread; most often an earlier run took it all."""
+        """Commit everything that waits now. Runs on the store's thread, where an earlier run may have taken all."""
         batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
         if not batch:
             return
         try:
             self._commit(batch)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+        except BaseException as error:
+            # Whatever it is, those who wait must hear of it: the thread itself has nobody to tell.
             for write in batch:
                 if not write.changed.done():
                     write.changed.set_exception(error)

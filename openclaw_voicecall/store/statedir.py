@@ -60,7 +60,7 @@ class StateDir:
         """Find the state directory and make sure that it is ours alone.
 
         Args:
-            path: The directory; without it `$OPENCLAW_VOICECALL_STATE_DIR`, or else the user's state directory.
+            path: The directory. Without it `$OPENCLAW_VOICECALL_STATE_DIR`, else the user's state directory.
             env: Environment to read; `os.environ` if not given.
             create: Make the directory, with mode 0700, where it is missing. Commands that only look do not.
 
@@ -107,8 +107,8 @@ class StateDir:
     def control_socket(self) -> Path:
         """Path for the Unix socket of the control API.
 
-        It lies in the state directory, or, where that path is too long for a socket, in a directory of its own under
-        the system's directory for temporary files, which is made here.
+        It lies in the state directory, or, where that path is too long for a socket, in a directory of its
+        own under the system's directory for temporary files, which is made here.
 
         Raises:
             StoreError: That other directory is not ours alone, or its path is too long as well.
@@ -127,8 +127,8 @@ class StateDir:
             ) from error
         if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
             raise StoreError(
-                f"{directory} is not a private directory of yours: somebody else may have made it. Remove it, or "
-                f"choose a state directory with a path shorter than {_SOCKET_PATH_LIMIT - 13} bytes."
+                f"{directory} is not a private directory of yours: somebody else may have made it. "
+                "Remove it, or choose a state directory with a shorter path."
             )
         outside = directory / "control.sock"
         if len(os.fsencode(outside)) > _SOCKET_PATH_LIMIT:
@@ -153,10 +153,7 @@ class StateDir:
                 if attempt + 1 < _LOCK_ATTEMPTS:
                     time.sleep(_LOCK_PAUSE)
             else:
-                self.service_file.unlink(missing_ok=True)  # What a killed service left is no longer true.
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-                return ServiceLock(descriptor, self.service_file)
+                return self._claim(descriptor)
         os.close(descriptor)
         raise ServiceRunning(self._owner())
 
@@ -190,6 +187,17 @@ class StateDir:
         except (OSError, ValueError):
             return None
         return info if isinstance(info, dict) else None
+
+    def _claim(self, descriptor: int) -> ServiceLock:
+        """Say who holds the lock, and remove what a killed service said."""
+        try:
+            self.service_file.unlink(missing_ok=True)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(descriptor)
+            raise StoreError(f"{self.lock_file} cannot be written: {error.strerror}.") from error
+        return ServiceLock(descriptor, self.service_file)
 
     def _is_locked(self) -> bool:
         try:

@@ -1,0 +1,264 @@
+"""The owner's door: a JSON API on a Unix socket. Whoever may open the socket file may use it."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+from aiohttp import web
+from pydantic import Field, ValidationError
+
+from openclaw_voicecall.api.store import CallRecord
+from openclaw_voicecall.api.wire import entry_to_json, record_to_json
+from openclaw_voicecall.calls.manager import PlaceRequest
+from openclaw_voicecall.config.base import CamelModel
+from openclaw_voicecall.config.numbers import normalise_number
+from openclaw_voicecall.core import events as e
+from openclaw_voicecall.core.reasons import EndReason
+from openclaw_voicecall.errors import (
+    CallNotFound,
+    ConfigError,
+    VendorTimeout,
+    VoiceCallError,
+)
+from openclaw_voicecall.server.keys import HUB, MANAGER, STORE
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class PlaceBody(CamelModel):
+    """Body of `POST /api/v1/calls`."""
+
+    to: str
+    message: str = ""
+    from_: str = Field("", alias="from")
+    mode: Literal["conversation", "notify"] | None = None
+    script: str = ""
+    """Phone script of the local line: a path or the name of a built-in one."""
+    record_dir: str = ""
+    objective: str = ""
+
+
+class MessageBody(CamelModel):
+    """Body of `speak` and `continue`."""
+
+    message: str = Field(min_length=1)
+    timeout_ms: int = Field(120_000, gt=0)
+
+
+class DigitsBody(CamelModel):
+    """Body of `dtmf`."""
+
+    digits: str = Field(pattern=r"\A[0-9A-Da-d*#wW]{1,32}\Z")
+
+
+class EndBody(CamelModel):
+    """Body of `end`."""
+
+    farewell: str = ""
+
+
+class ControlDoor:
+    """Serves `/api/v1`.
+
+    Args:
+        status: Describes the service for `GET /api/v1/status`.
+
+    """
+
+    def __init__(self, status: Callable[[], dict[str, Any]]) -> None:
+        self._status = status
+
+    def add_routes(self, app: web.Application) -> None:
+        """Add all routes of the control API."""
+        app.middlewares.append(_errors_to_json)
+        routes = app.router
+        routes.add_get("/api/v1/status", self._get_status)
+        routes.add_get("/api/v1/feed", self._feed)
+        routes.add_get("/api/v1/calls", self._list)
+        routes.add_post("/api/v1/calls", self._place)
+        routes.add_get("/api/v1/calls/{id}", self._show)
+        routes.add_get("/api/v1/calls/{id}/journal", self._journal)
+        routes.add_post("/api/v1/calls/{id}/speak", self._speak)
+        routes.add_post("/api/v1/calls/{id}/continue", self._continue)
+        routes.add_post("/api/v1/calls/{id}/dtmf", self._dtmf)
+        routes.add_post("/api/v1/calls/{id}/end", self._end)
+
+    async def _get_status(self, request: web.Request) -> web.Response:
+        live = [record_to_json(record) for record in request.app[MANAGER].live]
+        return web.json_response({"service": self._status(), "calls": live})
+
+    async def _list(self, request: web.Request) -> web.Response:
+        limit = _number(request, "limit", 100)
+        open_only = request.query.get("open", "") in ("1", "true")
+        stored = await request.app[STORE].list_calls(limit=limit, open_only=open_only)
+        calls = [request.app[MANAGER].record(record.call_id) or record for record in stored]
+        return web.json_response({"calls": [record_to_json(record) for record in calls]})
+
+    async def _place(self, request: web.Request) -> web.Response:
+        manager = request.app[MANAGER]
+        body = await _body(request, PlaceBody)
+        options = {"script": body.script} if body.script else {}
+        record = await manager.place(
+            PlaceRequest(
+                to_number=normalise_number(body.to, field="to"),
+                from_number=normalise_number(body.from_, field="from") if body.from_ else "",
+                message=body.message,
+                mode=body.mode or manager.config.outbound.default_mode,
+                objective=body.objective,
+                record_dir=body.record_dir,
+                options=options,
+            )
+        )
+        return _call(record, status=201)
+
+    async def _show(self, request: web.Request) -> web.Response:
+        return _call(await _record(request))
+
+    async def _journal(self, request: web.Request) -> web.Response:
+        record = await _record(request)
+        await request.app[HUB].flush()
+        entries = await request.app[STORE].journal(record.call_id, after=_number(request, "after", 0))
+        return web.json_response({"entries": [entry_to_json(entry) for entry in entries]})
+
+    async def _speak(self, request: web.Request) -> web.Response:
+        body = await _body(request, MessageBody)
+        session = await request.app[MANAGER].require(request.match_info["id"])
+        session.request(e.SayRequested(body.message))
+        return _call(await _record(request))
+
+    async def _continue(self, request: web.Request) -> web.Response:
+        """Say something and wait for what the caller says next."""
+        body = await _body(request, MessageBody)
+        session = await request.app[MANAGER].require(request.match_info["id"])
+        feed = request.app[HUB].feed(session.call_id)
+        waiting = asyncio.create_task(_next_caller_turn(feed))
+        await asyncio.sleep(0)  # lets the feed begin before anything is said
+        try:
+            session.request(e.SayRequested(body.message))
+            async with asyncio.timeout(body.timeout_ms / 1000):
+                words = await waiting
+        except TimeoutError:
+            raise VendorTimeout(
+                f"the caller said nothing for {body.timeout_ms} ms after the message", operation="continue"
+            ) from None
+        finally:
+            waiting.cancel()
+        record = await _record(request)
+        return web.json_response({"call": record_to_json(record), "transcript": words})
+
+    async def _dtmf(self, request: web.Request) -> web.Response:
+        body = await _body(request, DigitsBody)
+        session = await request.app[MANAGER].require(request.match_info["id"])
+        session.request(e.DigitsRequested(body.digits))
+        return _call(await _record(request))
+
+    async def _end(self, request: web.Request) -> web.Response:
+        body = await _body(request, EndBody)
+        session = await request.app[MANAGER].require(request.match_info["id"])
+        session.request(e.HangUpRequested(EndReason.AGENT_HUNG_UP, body.farewell))
+        return _call(await _record(request))
+
+    async def _feed(self, request: web.Request) -> web.StreamResponse:
+        """Journal entries as lines of JSON, past ones first, then live until the call ends."""
+        call_id = request.query.get("callId") or None
+        after = _number(request, "after", 0)
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        feed = request.app[HUB].feed(call_id)
+        first = asyncio.create_task(anext(feed, None))
+        await asyncio.sleep(0)  # lets the feed begin, so that nothing falls between past and live
+        try:
+            record = await _record_by_id(request, call_id) if call_id else None
+            await request.app[HUB].flush()
+            await response.prepare(request)
+            seen = after
+            if record is not None:
+                for entry in await request.app[STORE].journal(record.call_id, after=after):
+                    seen = entry.seq
+                    await _send_line(response, record, entry_to_json(entry))
+            if record is not None and record.over:
+                return response
+            item = await first
+            while item is not None:
+                record, entry = item
+                if call_id is None or entry.seq > seen:
+                    await _send_line(response, record, entry_to_json(entry))
+                item = await anext(feed, None)
+        except ConnectionResetError:
+            logger.debug("a feed reader went away")
+        finally:
+            first.cancel()
+            await asyncio.wait([first])
+            await feed.aclose()  # type: ignore[attr-defined]  # an async generator behind its interface
+        return response
+
+
+async def _send_line(response: web.StreamResponse, record: CallRecord, entry: dict[str, Any]) -> None:
+    line = json.dumps({"entry": entry, "call": record_to_json(record)}, ensure_ascii=False)
+    await response.write(line.encode() + b"\n")
+
+
+async def _next_caller_turn(feed: Any) -> str:
+    async for _, entry in feed:
+        for order in entry.commands:
+            if order["command"] == "AppendTranscript" and order["speaker"] == "caller":
+                return str(order["text"])
+    raise CallNotFound("the call ended before the caller said anything")
+
+
+async def _record(request: web.Request) -> CallRecord:
+    return await _record_by_id(request, request.match_info["id"])
+
+
+async def _record_by_id(request: web.Request, call_id: str) -> CallRecord:
+    live = request.app[MANAGER].record(call_id)
+    stored = live or await request.app[STORE].get_call(call_id)
+    if stored is None:
+        raise CallNotFound(f"no call has the id {call_id}; `openclaw-voicecall calls` lists them")
+    return request.app[MANAGER].record(stored.call_id) or stored
+
+
+async def _body(request: web.Request, model: type[Any]) -> Any:
+    text = await request.text()
+    try:
+        return model.model_validate_json(text or "{}")
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc']) or 'body'}: {item['msg']}"
+            for item in error.errors()
+        )
+        raise ConfigError(problems) from None
+
+
+def _number(request: web.Request, name: str, default: int) -> int:
+    text = request.query.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()):
+        raise ConfigError(f"{name}: a whole number of 0 or more was expected, got {text!r}")
+    return int(text)
+
+
+def _call(record: CallRecord, *, status: int = 200) -> web.Response:
+    return web.json_response({"call": record_to_json(record)}, status=status)
+
+
+@web.middleware
+async def _errors_to_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except VoiceCallError as error:
+        return _error(error.http_status, error.code, str(error), error.exit_code)
+    except web.HTTPException as error:
+        return _error(error.status, "http", error.reason, 1)
+    except Exception as error:  # the reader gets an answer, the log the traceback
+        logger.exception("control API: %s %s failed", request.method, request.path)
+        return _error(500, "internal", repr(error), 70)
+
+
+def _error(status: int, code: str, message: str, exit_code: int) -> web.Response:
+    body = {"error": {"code": code, "message": message, "exitCode": exit_code}}
+    return web.json_response(body, status=status)

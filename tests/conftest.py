@@ -1,0 +1,81 @@
+"""House rules of the suite: every test says which tier it is of, and none talks to the outside world."""
+
+import asyncio
+import inspect
+import os
+import sys
+from collections.abc import Generator
+from ipaddress import ip_address
+from unittest import mock
+
+import hypothesis
+import pytest
+
+TIERS = frozenset({"static", "unit", "session", "contract", "server", "e2e", "faults"})
+WITHOUT_LOOP = frozenset({"static", "unit"})
+
+# Deadlines lie on a shared machine. CI takes the same examples each time, so that a red run can be repeated.
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+class OutsideWorld(RuntimeError):
+    """A test was about to talk to an address that is not on loopback."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    wrong: set[str] = set()
+    for item in items:
+        tiers = _tiers(item)
+        if len(tiers) != 1:
+            said = " and ".join(sorted(tiers)) or "none"
+            wrong.add(
+                f"{item.path}: declares {said}; set pytestmark to exactly one of {', '.join(sorted(TIERS))}"
+            )
+        elif tiers & WITHOUT_LOOP and inspect.iscoroutinefunction(getattr(item, "function", None)):
+            wrong.add(
+                f"{item.nodeid}: is async, but tests of the tier {tiers.pop()} run without an event loop"
+            )
+    if wrong:
+        raise pytest.UsageError(*sorted(wrong))
+
+
+# Innermost, because other plugins make event loops around every test.
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    if not _tiers(pyfuncitem) & WITHOUT_LOOP:
+        return (yield)
+    refuse = mock.Mock(side_effect=AssertionError("a test of pure code started an event loop"))
+    with mock.patch.object(asyncio.BaseEventLoop, "run_forever", refuse):
+        return (yield)
+
+
+def _tiers(item: pytest.Item) -> set[str]:
+    return {marker.name for marker in item.iter_markers()} & TIERS
+
+
+def _stay_on_loopback(event: str, arguments: tuple[object, ...]) -> None:
+    if event in {"socket.connect", "socket.sendto", "socket.sendmsg"}:
+        address = arguments[1]
+        host = address[0] if isinstance(address, tuple) else None
+    elif event == "socket.getaddrinfo":
+        host = arguments[0]
+    else:
+        return
+    if host is not None and not _is_loopback(host):
+        raise OutsideWorld(f"{event} to {host!r}: tests talk to loopback only")
+
+
+def _is_loopback(host: object) -> bool:
+    name = host.decode() if isinstance(host, bytes) else str(host)
+    if name in {"", "localhost"}:
+        return True
+    try:
+        address = ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+sys.addaudithook(_stay_on_loopback)
