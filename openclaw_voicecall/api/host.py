@@ -1,6 +1,6 @@
 """The program we live in, where there is one."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from openclaw_voicecall.api.responder import ResponseEvent, TurnRequest
@@ -12,7 +12,7 @@ class Host(Protocol):
 
     name: str
 
-    def agent_turn(self, request: TurnRequest) -> AsyncIterator[ResponseEvent]:
+    def agent_turn(self, request: TurnRequest) -> AsyncGenerator[ResponseEvent, None]:
         """Let the host's own agent write a turn."""
         ...
 

@@ -1,6 +1,6 @@
 """Who writes the agent's side of the talk."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -84,6 +84,6 @@ ToolHandler = Callable[[TurnRequest, Mapping[str, Any]], Awaitable[str]]
 class Responder(Protocol):
     """A model, an agent, or rules; shared by all calls."""
 
-    def respond(self, request: TurnRequest) -> AsyncIterator[ResponseEvent]:
+    def respond(self, request: TurnRequest) -> AsyncGenerator[ResponseEvent, None]:
         """Write the agent's turn as it comes. Closing the iterator cancels the work. Raises `VendorError`."""
         ...

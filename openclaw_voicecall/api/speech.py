@@ -4,7 +4,7 @@ All audio is raw G.711 mu-law, 8000 Hz, one channel, one byte a sample: 160 byte
 phone lines carry, so most vendors take and give it, and forwarding needs no recoding.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -87,7 +87,7 @@ class SpeechRequest:
 class Synthesizer(Protocol):
     """A text-to-speech engine or vendor, shared by all calls."""
 
-    def speak(self, request: SpeechRequest) -> AsyncIterator[bytes]:
+    def speak(self, request: SpeechRequest) -> AsyncGenerator[bytes, None]:
         """Yield mu-law 8 kHz audio of one utterance in pieces of any size, as it is made.
 
         Closing the iterator cancels the work. Raises `VendorError`; no audio at all counts as an error too.

@@ -32,7 +32,7 @@ class Admissions:
         for policy in self._policies:
             try:
                 async with asyncio.timeout(DECISION_LIMIT):
-                    admission = await policy.admit(offer)  # type: ignore[union-attr]  # sorted out above
+                    admission = await policy.admit(offer)
             except Exception as error:  # a policy that cannot decide must not let the call through
                 logger.exception("policy %s failed; the call is refused", policy.name)
                 return Admission(allowed=False, reason=f"policy {policy.name} failed: {error!r}")
@@ -45,7 +45,7 @@ class Admissions:
         for router in self._routers:
             try:
                 async with asyncio.timeout(DECISION_LIMIT):
-                    plan = await router.route(offer, plan)  # type: ignore[union-attr]  # sorted out above
+                    plan = await router.route(offer, plan)
             except Exception:  # the call goes on as planned before
                 logger.exception("router %s failed and was left out", router.name)
         return plan

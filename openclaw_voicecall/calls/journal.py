@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
 import pluggy
@@ -98,7 +98,7 @@ class JournalHub:
         for lane in (*self._lanes, *self._feeds):
             lane.put(item)
 
-    async def feed(self, call_id: str | None = None) -> AsyncIterator[Item]:
+    async def feed(self, call_id: str | None = None) -> AsyncGenerator[Item, None]:
         """Entries from now on, of one call or of all; ends after a call's release, or when the service stops."""
         lane = _Lane("a feed reader", FEED_QUEUE)
         self._feeds.add(lane)

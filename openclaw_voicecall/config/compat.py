@@ -127,12 +127,10 @@ def step_07_edge_speech(change: Change) -> Change:
 def step_08_tailscale(change: Change) -> Change:
     """`tailscale` became `tunnel`."""
     old = look_up(change.raw, ("tailscale",))
-    if not isinstance(old, dict) or not isinstance(look_up(change.raw, ("tunnel",)), dict | object):
-        return change
-    mode = old.get("mode", "off")
-    tunnel = look_up(change.raw, ("tunnel", "provider"))
+    mode = old.get("mode", "off") if isinstance(old, dict) else None
     if not isinstance(mode, str) or mode not in _TUNNELS:
         return change
+    tunnel = look_up(change.raw, ("tunnel", "provider"))
     if mode != "off" and tunnel not in (MISSING, "none", _TUNNELS[mode]):
         for key in ("mode", "path", "port"):
             change = change.dropping(("tailscale", key))
@@ -144,7 +142,7 @@ def step_08_tailscale(change: Change) -> Change:
         if mode == "off":
             change = change.dropping(("tailscale", key))
         else:
-            change = replace(_move(change, ("tailscale", key), ("tunnel", key)), notices=change.notices)
+            change, _ = _shift(change, ("tailscale", key), ("tunnel", key))
     change = change.dropping(("tailscale",)) if look_up(change.raw, ("tailscale",)) == {} else change
     return change.noting("tailscale is now tunnel.")
 
@@ -174,7 +172,9 @@ STEPS: tuple[Step, ...] = (
 """In the order in which OpenClaw changed them; later steps see what earlier ones made."""
 
 _STREAMING_PROVIDER = ("streaming", "provider")
-_TRANSCRIBER_ALIASES = {f"{name}-realtime": name for name in ("openai", "deepgram", "elevenlabs", "mistral", "xai")}
+_TRANSCRIBER_ALIASES = {
+    f"{name}-realtime": name for name in ("openai", "deepgram", "elevenlabs", "mistral", "xai")
+}
 _OLD_OPENAI = {
     "openaiApiKey": "apiKey",
     "sttModel": "model",
@@ -197,20 +197,30 @@ def _tts_paths(raw: Tree) -> list[tuple[str, ...]]:
     return [("tts",), *own]
 
 
-def _move(change: Change, old: tuple[str, ...], new: tuple[str, ...]) -> Change:
+def _shift(change: Change, old: tuple[str, ...], new: tuple[str, ...]) -> tuple[Change, str]:
+    """Move one value without a notice; says whether it `moved`, is `ignored`, or neither."""
     value = look_up(change.raw, old)
     if value is MISSING:
-        return change
+        return change, "absent"
     standing = look_up(change.raw, new)
     if standing is not MISSING and standing != value:
-        notice = f"{dotted(old)} is ignored: {dotted(new)} is set too and wins."
-        return change.dropping(old).noting(notice)
+        return change.dropping(old), "ignored"
     raw = with_value(change.raw, new, value)
     if look_up(raw, new) is MISSING:
-        return change
+        return change, "blocked"
     moved = {**change.moved, fold(new): change.moved.get(fold(old), old)}
-    notice = f"{dotted(old)} is now {dotted(new)}."
-    return replace(change, raw=without(raw, old), moved=moved).noting(notice)
+    return replace(change, raw=without(raw, old), moved=moved), "moved"
+
+
+def _move(change: Change, old: tuple[str, ...], new: tuple[str, ...]) -> Change:
+    change, outcome = _shift(change, old, new)
+    if outcome == "moved":
+        return change.noting(f"{dotted(old)} is now {dotted(new)}.")
+    return _ignoring(change, old, new) if outcome == "ignored" else change
+
+
+def _ignoring(change: Change, old: tuple[str, ...], new: tuple[str, ...]) -> Change:
+    return change.noting(f"{dotted(old)} is ignored: {dotted(new)} is set too and wins.")
 
 
 def _move_tts_section(change: Change, old: tuple[str, ...], new: tuple[str, ...]) -> Change:
@@ -218,19 +228,16 @@ def _move_tts_section(change: Change, old: tuple[str, ...], new: tuple[str, ...]
     if not isinstance(section, dict):
         return change
     renames = _TTS_RENAMES.get(old[-1], {})
-    renamed = []
-    notices = change.notices
-    before = change
+    outcomes: dict[str, str] = {}
     for key in section:
-        name = renames.get(key, key)
-        change = _move(change, (*old, key), (*new, name))
-        if change.notices and "is ignored" in change.notices[-1]:
-            notices = (*notices, change.notices[-1])
-        elif name != key:
-            renamed.append(f"{key} is now {name}")
+        source, target = (*old, str(key)), (*new, str(renames.get(key, key)))
+        change, outcomes[key] = _shift(change, source, target)
+        if outcomes[key] == "ignored":
+            change = _ignoring(change, source, target)
     if not section:
         change = change.dropping(old)
-    if change is before:
+    elif "moved" not in outcomes.values():
         return change
+    renamed = [f"{key} is {renames[key]}" for key in section if key in renames and outcomes[key] == "moved"]
     extra = f", where {' and '.join(renamed)}" if renamed else ""
-    return replace(change, notices=notices).noting(f"{dotted(old)} is now {dotted(new)}{extra}.")
+    return change.noting(f"{dotted(old)} is now {dotted(new)}{extra}.")

@@ -72,7 +72,7 @@ def dotted(path: Iterable[str | int]) -> str:
         else:
             shown = part if part.isprintable() else ascii(part)
             text += f".{shown[:60]}" if text else shown[:60]
-    return text or "(top)"
+    return text
 
 
 def config_error(problems: Sequence[Problem], origins: Origins) -> ConfigError:
@@ -96,7 +96,7 @@ def _row(problem: Problem, origins: Origins) -> tuple[tuple[int, str], int | Non
     if giver := origins.giver_of(problem.path):
         name += f" (given by {giver})"
     line = None if giver else origins.line_of(written)
-    text = f"{name}: {problem.text}"
+    text = f"{name}: {problem.text}" if problem.path else problem.text
     return (line or 1 << 30, text), line, text
 
 

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, create_model, model_validator
-from pydantic_core import PydanticCustomError
 
 from openclaw_voicecall.config import sections as s
 from openclaw_voicecall.config import sections_openclaw as known
+from openclaw_voicecall.config import sections_speech as speech
 from openclaw_voicecall.config.base import CamelModel
+from openclaw_voicecall.config.fields import NotNegative, OwnPath, Positive, PublicUrl, Words, wrong
 from openclaw_voicecall.config.numbers import E164
 from openclaw_voicecall.config.shapes import NO_EFFECT, field_of, keys_of, shape_of
 from openclaw_voicecall.core.policy import BargeInPolicy, CallPolicy, DtmfPolicy, EndpointingPolicy
@@ -44,17 +45,17 @@ class VoiceCallConfig(CamelModel):
 
     enabled: bool = True
     """Off refuses all calls. OpenClaw's default is off, because there it is one plugin among many."""
-    provider: s.Words = "local"
+    provider: Words = "local"
     """Name of the carrier. `local` needs no account: it is a telephone on this machine."""
     from_number: E164 | None = None
     """Our own number. Filled from `TWILIO_FROM_NUMBER` when the carrier is Twilio."""
     to_number: E164 | None = None
     """Whom to call when nobody is named."""
-    agent_id: s.Words | None = None
+    agent_id: Words | None = None
     """The host's agent that owns the calls; its only agent if not set."""
     session_scope: Literal["per-phone", "per-call", "main"] = "per-phone"
     """Which calls share a memory."""
-    numbers: dict[E164, s.NumberConfig] = Field(default_factory=dict)
+    numbers: dict[E164, speech.NumberConfig] = Field(default_factory=dict)
     """Per number of ours that was called: what differs for inbound calls to it."""
     inbound_policy: Literal["disabled", "allowlist", "pairing", "open"] = "disabled"
     """Who may call in."""
@@ -62,44 +63,44 @@ class VoiceCallConfig(CamelModel):
     """Callers that the allowlist lets in."""
     inbound_greeting: str = "Hello, you are talking to an AI assistant. How can I help you?"
     """Said first to inbound callers. Says what it is, because many laws ask for that."""
-    max_duration_seconds: s.Positive = 300
+    max_duration_seconds: Positive = 300
     """Longest call, seconds from the answer, whatever the state."""
-    stale_call_reaper_seconds: s.NotNegative = 120
+    stale_call_reaper_seconds: NotNegative = 120
     """A call that was never answered is given up after this, seconds; 0 never."""
-    silence_timeout_ms: s.Positive | None = None
+    silence_timeout_ms: Positive | None = None
     """OpenClaw's name for `endpointing.silenceMs`, ms."""
-    transcript_timeout_ms: s.Positive = 180000
+    transcript_timeout_ms: Positive = 180000
     """Neither side saying anything for this long ends the call, ms."""
-    ring_timeout_ms: s.Positive = 30000
+    ring_timeout_ms: Positive = 30000
     """How long an outbound call may ring, ms."""
-    max_concurrent_calls: s.Positive = 10
+    max_concurrent_calls: Positive = 10
     """Calls at once, in both directions. OpenClaw's default of 1 turns away everybody who calls during a call; ten
     calls with speech engines on this machine fit on one slow core, and no bill grows without bound."""
-    response_model: s.Words | None = None
+    response_model: Words | None = None
     """Who writes the agent's words: `responder` or `responder/model`."""
     response_system_prompt: str | None = None
     """Instructions for the responder."""
-    response_timeout_ms: s.Positive = 30000
+    response_timeout_ms: Positive = 30000
     """How long a responder may take for a turn, ms."""
-    store: s.OwnPath | None = None
+    store: OwnPath | None = None
     """State folder. `$OPENCLAW_STATE_DIR/voice-calls` where that variable is set, else the user's state folder."""
-    public_url: s.PublicUrl | None = None
+    public_url: PublicUrl | None = None
     """Address under which carriers reach the webhooks."""
     skip_signature_verification: bool = False
     """For tests on one machine only."""
-    language: s.Words = "en"
+    language: Words = "en"
     """Language of the talk, as a BCP 47 tag."""
-    python: s.Words | None = None
+    python: Words | None = None
     """Python interpreter that OpenClaw's plugin starts this service with; read by the plugin."""
     outbound: s.OutboundConfig = s.OutboundConfig()
     serve: s.ServeConfig = s.ServeConfig()
     tunnel: s.TunnelConfig = s.TunnelConfig()
     tailscale: s.TailscaleConfig | None = None
     webhook_security: s.WebhookSecurityConfig = s.WebhookSecurityConfig()
-    streaming: s.StreamingConfig = s.StreamingConfig()
-    realtime: Annotated[s.RealtimeConfig, NO_EFFECT] = s.RealtimeConfig()
-    tts: s.TtsConfig = s.TtsConfig()
-    turn_detection: s.TurnDetectionConfig = s.TurnDetectionConfig()
+    streaming: speech.StreamingConfig = speech.StreamingConfig()
+    realtime: Annotated[speech.RealtimeConfig, NO_EFFECT] = speech.RealtimeConfig()
+    tts: speech.TtsConfig = speech.TtsConfig()
+    turn_detection: speech.TurnDetectionConfig = speech.TurnDetectionConfig()
     responders: CamelModel = CamelModel()
     """Settings of each responder, by its name."""
     endpointing: s.EndpointingConfig = s.EndpointingConfig()
@@ -115,11 +116,13 @@ class VoiceCallConfig(CamelModel):
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
-        if self.realtime.enabled and "enabled" in self.streaming.model_fields_set:
-            if self.streaming.enabled:
-                raise PydanticCustomError("setting", "expected one of realtime.enabled and streaming.enabled")
+        asked = "enabled" in self.streaming.model_fields_set and self.streaming.enabled
+        if self.realtime.enabled and asked:
+            raise PydanticCustomError(
+                "setting", "expected one of realtime.enabled and streaming.enabled, found both"
+            )
         if self.serve.path == self.streaming.stream_path:
-            raise PydanticCustomError("setting", "expected serve.path and streaming.streamPath to differ")
+            raise wrong("expected serve.path and streaming.streamPath to differ")
         return self
 
     def call_policy(self, direction: str, mode: str, greeting: str | None = None) -> CallPolicy:
@@ -205,7 +208,7 @@ class VoiceCallConfig(CamelModel):
         """The settings of a realtime model. Raises `ConfigError` if it needs some that are not there."""
         return section_of(self.realtime.providers, name, "realtime.providers.")
 
-    def tts_for(self, dialled: str = "") -> s.TtsConfig:
+    def tts_for(self, dialled: str = "") -> speech.TtsConfig:
         """The voice for calls to one of our numbers: what the number says, laid over the common settings."""
         number = self.numbers.get(dialled)
         return self.tts if number is None or number.tts is None else _overlaid(self.tts, number.tts)
@@ -270,15 +273,20 @@ def build_config_model(
     """
     all_carriers = {**known.KNOWN_CARRIERS, **(carriers or {})}
     streaming = _with_providers(
-        s.StreamingConfig, "Transcriber", {**known.KNOWN_TRANSCRIBERS, **(transcribers or {})}
+        speech.StreamingConfig, "Transcriber", {**known.KNOWN_TRANSCRIBERS, **(transcribers or {})}
     )
-    tts = _with_providers(s.TtsConfig, "Synthesizer", {**known.KNOWN_SYNTHESIZERS, **(synthesizers or {})})
-    detection = _with_providers(s.TurnDetectionConfig, "TurnDetector", turn_detectors or {})
+    tts = _with_providers(
+        speech.TtsConfig, "Synthesizer", {**known.KNOWN_SYNTHESIZERS, **(synthesizers or {})}
+    )
+    detection = _with_providers(speech.TurnDetectionConfig, "TurnDetector", turn_detectors or {})
     realtime = _with_providers(
-        s.RealtimeConfig, "RealtimeModel", {**known.KNOWN_REALTIME_MODELS, **(realtime_models or {})}
+        speech.RealtimeConfig, "RealtimeModel", {**known.KNOWN_REALTIME_MODELS, **(realtime_models or {})}
     )
     number: Any = create_model(
-        "NumberConfig", __base__=s.NumberConfig, __doc__=s.NumberConfig.__doc__, tts=_replaced(tts, "tts", s.NumberConfig)
+        "NumberConfig",
+        __base__=speech.NumberConfig,
+        __doc__=speech.NumberConfig.__doc__,
+        tts=_replaced(tts, "tts", speech.NumberConfig),
     )
     responder_group = _group("ResponderProviders", responders or {})
     fields: dict[str, Any] = {
@@ -287,7 +295,10 @@ def build_config_model(
         "turn_detection": (detection, detection()),
         "realtime": (Annotated[realtime, NO_EFFECT], realtime()),
         "numbers": (dict[E164, number], _field_like(VoiceCallConfig, "numbers", default_factory=dict)),
-        "responders": (responder_group, _field_like(VoiceCallConfig, "responders", default=responder_group())),
+        "responders": (
+            responder_group,
+            _field_like(VoiceCallConfig, "responders", default=responder_group()),
+        ),
     }
     own = {*keys_of(VoiceCallConfig), *VoiceCallConfig.model_fields}
     for kind, models in (("carrier", all_carriers), ("section", sections or {})):
@@ -297,7 +308,9 @@ def build_config_model(
             if field_name in fields:
                 raise DuplicateProvider(f'two plugins want the section "{name}"')
             fields[field_name] = field
-    model = create_model("VoiceCallConfig", __base__=VoiceCallConfig, __doc__=VoiceCallConfig.__doc__, **fields)
+    model = create_model(
+        "VoiceCallConfig", __base__=VoiceCallConfig, __doc__=VoiceCallConfig.__doc__, **fields
+    )
     model.carrier_names = frozenset(all_carriers)
     return model
 

@@ -95,7 +95,9 @@ def resolve_secrets(
 def _reference_in(value: Any, *, secret: bool) -> str | None:
     if isinstance(value, dict):
         source, name = value.get("source"), value.get("id")
-        known = isinstance(source, str) and isinstance(name, str) and set(value) <= {"source", "provider", "id"}
+        known = (
+            isinstance(source, str) and isinstance(name, str) and set(value) <= {"source", "provider", "id"}
+        )
         return f"{source}:{name}" if known else None
     if not isinstance(value, str):
         return None

@@ -1,83 +1,36 @@
-"""The sections of the configuration that belong to no vendor.
+"""The sections of the configuration that belong to no vendor, except those about speech.
 
 Times that end in `_ms` are milliseconds, those that end in `_seconds` or `_sec` seconds. Defaults that the core has
 too are taken from there.
 """
 
-import ipaddress
-from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, SecretStr, model_validator
 
 from openclaw_voicecall.config.base import CamelModel
+from openclaw_voicecall.config.fields import (
+    LevelName,
+    Network,
+    NotNegative,
+    OwnPath,
+    Port,
+    Positive,
+    UrlPath,
+    Words,
+    wrong,
+)
 from openclaw_voicecall.config.shapes import NO_EFFECT
 from openclaw_voicecall.core.policy import CallPolicy
 
-_CORE = CallPolicy()
-
-Positive = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[int, Field(ge=0)]
-Words = Annotated[str, Field(min_length=1)]
 FUNNEL_PORTS = (443, 8443, 10000)
 """Ports that Tailscale opens to the internet."""
+
+_CORE = CallPolicy()
 
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
-
-
-def _wrong(text: str) -> PydanticCustomError:
-    return PydanticCustomError("setting", "{reason}", {"reason": text})
-
-
-def _url_path(text: str) -> str:
-    path = "/" + text.strip("/")
-    if not path.isascii() or any(character in path for character in " ?#%\\") or "//" in path or ".." in path:
-        raise _wrong("expected the path of a URL, such as /voice/webhook")
-    return path
-
-
-def _network(text: str) -> str:
-    try:
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise _wrong("expected an IP address or network, such as 100.64.0.1 or 10.0.0.0/8") from None
-    return text
-
-
-def _public_url(text: str) -> str:
-    # The text is not repeated in the message: people paste addresses with passwords in them.
-    try:
-        parts = urlsplit(text)
-        right = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0 and text.isascii()
-    except ValueError:
-        right = False
-    if not right or any(character.isspace() for character in text):
-        raise _wrong("expected an http or https address, such as https://voice.example.com/voice/webhook")
-    if parts.username is not None or parts.query or parts.fragment:
-        raise _wrong("expected an address without user name, query or fragment")
-    return text.rstrip("/")
-
-
-def _own_path(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        raise _wrong("expected a path whose ~ names a user of this machine") from None
-
-
-UrlPath = Annotated[str, Field(min_length=1), AfterValidator(_url_path)]
-PublicUrl = Annotated[str, AfterValidator(_public_url)]
-OwnPath = Annotated[Path, AfterValidator(_own_path)]
-Network = Annotated[str, AfterValidator(_network)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-LevelName = Annotated[
-    Literal["debug", "info", "warning", "error"],
-    BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
-]
 
 
 class ServeConfig(CamelModel):
@@ -111,6 +64,7 @@ class TunnelConfig(CamelModel):
     """How carriers on the internet reach this server."""
 
     provider: Literal["none", "ngrok", "tailscale-serve", "tailscale-funnel"] = "none"
+    """Which program opens the way; `none` where `publicUrl` or a proxy does."""
     ngrok_auth_token: SecretStr | None = None
     """Filled from `NGROK_AUTHTOKEN`."""
     ngrok_domain: Words | None = None
@@ -125,7 +79,7 @@ class TunnelConfig(CamelModel):
     @model_validator(mode="after")
     def _check_funnel_port(self) -> "TunnelConfig":
         if self.provider == "tailscale-funnel" and self.port not in FUNNEL_PORTS:
-            raise _wrong("expected port 443, 8443 or 10000 for a Tailscale funnel")
+            raise wrong("expected port 443, 8443 or 10000 for a Tailscale funnel")
         return self
 
 
@@ -133,8 +87,11 @@ class TailscaleConfig(CamelModel):
     """The older way to write `tunnel`; it is read into `tunnel`."""
 
     mode: Literal["off", "serve", "funnel"] = "off"
+    """`serve` opens it to the tailnet, `funnel` to the internet."""
     path: UrlPath | None = None
+    """See `tunnel.path`."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """See `tunnel.port`."""
 
 
 class WebhookSecurityConfig(CamelModel):
@@ -146,121 +103,6 @@ class WebhookSecurityConfig(CamelModel):
     """Believe forwarding headers without a list of hosts. Only behind a proxy that sets them itself."""
     trusted_proxy_ips: Annotated[tuple[Network, ...], Field(alias="trustedProxyIPs")] = ()
     """Addresses or networks whose forwarding headers are believed."""
-
-
-class StreamingConfig(CamelModel):
-    """The caller's audio and the transcriber that hears it."""
-
-    enabled: bool = True
-    """Conversations need it. OpenClaw's default is off."""
-    provider: Words = "local"
-    """Name of the transcriber."""
-    stream_path: UrlPath = "/voice/stream"
-    """Path of the media streams; each carrier's is below it."""
-    providers: CamelModel = CamelModel()
-    """Settings of each transcriber, by its name."""
-    pre_start_timeout_ms: Positive = 5000
-    """A media stream must say which call it carries within this time, ms."""
-    max_pending_connections: Positive = 32
-    """Media streams that have not said so yet, all together."""
-    max_pending_connections_per_ip: Positive = 4
-    """The same, from one address."""
-    max_connections: Positive = 128
-    """Media streams, all together."""
-
-
-class AgentContextConfig(CamelModel):
-    """What of the agent is put into a realtime model's instructions."""
-
-    enabled: bool | None = None
-    max_chars: Positive | None = None
-    include_identity: bool | None = None
-    include_workspace_files: bool | None = None
-    files: tuple[str, ...] | None = None
-    include_system_prompt: bool | None = None
-
-
-class FastContextConfig(CamelModel):
-    """Quick look-ups for a realtime model."""
-
-    enabled: bool | None = None
-    timeout_ms: Positive | None = None
-    fallback_to_consult: bool | None = None
-    max_results: Positive | None = None
-    sources: tuple[str, ...] | None = None
-
-
-class RealtimeConfig(CamelModel):
-    """Speech-to-speech models."""
-
-    enabled: bool = False
-    provider: Words | None = None
-    """Name of the model's vendor."""
-    stream_path: UrlPath | None = None
-    instructions: str | None = None
-    tool_policy: Literal["safe-read-only", "owner", "none"] | None = None
-    consult_policy: Literal["auto", "substantive", "always"] | None = None
-    consult_thinking_level: str | None = None
-    consult_fast_mode: bool | None = None
-    tools: tuple[Any, ...] | None = None
-    agent_context: AgentContextConfig | None = None
-    fast_context: FastContextConfig | None = None
-    providers: CamelModel = CamelModel()
-    """Settings of each model, by its vendor's name."""
-
-
-class ModelOverridesConfig(CamelModel):
-    """What a reply may change about its own speech, in OpenClaw's chats."""
-
-    enabled: bool | None = None
-    allow_text: bool | None = None
-    allow_provider: bool | None = None
-    allow_voice: bool | None = None
-    allow_model_id: bool | None = None
-    allow_voice_settings: bool | None = None
-    allow_normalization: bool | None = None
-    allow_seed: bool | None = None
-
-
-class TtsConfig(CamelModel):
-    """The agent's voice."""
-
-    provider: Words = "local"
-    """Name of the synthesizer."""
-    providers: CamelModel = CamelModel()
-    """Settings of each synthesizer, by its name."""
-    auto: Annotated[Literal["off", "always", "inbound", "tagged"] | None, NO_EFFECT] = None
-    enabled: Annotated[bool | None, NO_EFFECT] = None
-    mode: Annotated[Literal["final", "all"] | None, NO_EFFECT] = None
-    persona: Annotated[str | None, NO_EFFECT] = None
-    personas: Annotated[dict[str, Any] | None, NO_EFFECT] = None
-    summary_model: Annotated[str | None, NO_EFFECT] = None
-    model_overrides: Annotated[ModelOverridesConfig | None, NO_EFFECT] = None
-    prefs_path: Annotated[str | None, NO_EFFECT] = None
-    max_text_length: Annotated[Positive | None, NO_EFFECT] = None
-    timeout_ms: Annotated[int, Field(ge=1000, le=120000)] | None = None
-    """How long a synthesizer may take for an utterance, ms; the synthesizer's own limit if not set."""
-
-
-class NumberConfig(CamelModel):
-    """What is different for calls to one of our numbers."""
-
-    inbound_greeting: str | None = None
-    tts: TtsConfig | None = None
-    """Laid over the common `tts`."""
-    agent_id: Words | None = None
-    response_model: Words | None = None
-    response_system_prompt: str | None = None
-    response_timeout_ms: Positive | None = None
-
-
-class TurnDetectionConfig(CamelModel):
-    """Who decides that the caller speaks, where the transcriber does not."""
-
-    provider: Words = "silero"
-    """Name of the turn detector."""
-    providers: CamelModel = CamelModel()
-    """Settings of each turn detector, by its name."""
 
 
 class EndpointingConfig(CamelModel):
@@ -344,6 +186,7 @@ class LoggingConfig(CamelModel):
     """What is logged."""
 
     level: LevelName = "info"
+    """Least important level that is logged."""
     full_numbers: bool = False
     """Write phone numbers whole, instead of as +1555***0001."""
 

@@ -234,7 +234,9 @@ class Automaton(Generic[S]):
         """
         target = self._table[self._state].get(fact)
         if target is None:
-            raise RemoteProtocolError(f"{fact.__name__} is impossible while the {self._name()} is {self._state}")
+            raise RemoteProtocolError(
+                f"{fact.__name__} is impossible while the {self._name()} is {self._state}"
+            )
         self._state = target
         return target
 

@@ -152,7 +152,9 @@ class Utterance:
 
     def heard_text(self) -> str:
         """The words that the caller has surely heard."""
-        return " ".join(self.text.split()) if self.played else heard_prefix(self.text, self.heard, self.duration)
+        return (
+            " ".join(self.text.split()) if self.played else heard_prefix(self.text, self.heard, self.duration)
+        )
 
 
 @dataclass(slots=True)
@@ -166,6 +168,7 @@ class AgentTurn:
     open: bool = True
     """Whether more of the turn may come."""
     end_call: bool = False
+    interrupted: bool = False
     failure: EndReason | None = None
     utterances: dict[int, Utterance] = field(default_factory=dict)
 

@@ -63,7 +63,7 @@ class _Stretch:
         return self.starts + seconds(self.end - self.begin)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Utterance:
     number: int
     audio: bytearray = field(default_factory=bytearray)
@@ -106,20 +106,22 @@ class Pacer:
 
     Args:
         lead: Seconds of audio the carrier may be sent ahead of its playout.
-        chunk: Seconds of audio in a message; rounded to whole 20 ms frames.
+        chunk: Seconds of audio in a message; rounded to whole 20 ms frames, and at most half the lead, so that the
+            next message is always due before the carrier runs dry.
         marks: Whether the carrier echoes marks; without, an utterance counts as heard at its estimated end.
         mark_grace: Seconds after its estimated end at which an utterance counts as heard although its mark is missing.
 
     Raises:
-        ValueError: `chunk` is shorter than a frame, or `lead` shorter than `chunk`.
+        ValueError: `chunk` is shorter than a frame of 20 ms, or `lead` shorter than two.
     """
 
     def __init__(
         self, *, lead: float = 1.0, chunk: float = 0.1, marks: bool = True, mark_grace: float = 2.0
     ) -> None:
-        self._chunk = round(chunk * SAMPLE_RATE / FRAME_BYTES) * FRAME_BYTES
-        if self._chunk < FRAME_BYTES or lead < seconds(self._chunk):
-            raise ValueError("a chunk must be at least 0.02 s, and lead at least a chunk")
+        frames = min(round(chunk * SAMPLE_RATE / FRAME_BYTES), int(lead * SAMPLE_RATE / FRAME_BYTES / 2))
+        if frames < 1:
+            raise ValueError("a chunk must be at least 0.02 s, and the lead at least 0.04 s")
+        self._chunk = frames * FRAME_BYTES
         self._lead = lead
         self._with_marks = marks
         self._grace = mark_grace

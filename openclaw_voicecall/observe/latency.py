@@ -1,4 +1,4 @@
-"""Where the time between the caller's last word and the agent's first sound goes, read from a call's journal."""
+"""Where the time from the caller's last word to the agent's first sound goes, read from a call's journal."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -93,8 +93,8 @@ def measure(entries: Iterable[JournalEntry]) -> list[TurnLatency]:
 def summarise(latencies: Sequence[TurnLatency], *, calls: int | None = None) -> dict[str, Any]:
     """Sum up turns in the shape of OpenClaw's `latency` command, with our stages beside it.
 
-    `turnLatency` is the caller's last word to the agent's first sound; `listenWait` is the part of it until the
-    caller's text was there. Percentiles are nearest-rank. A series without values has count 0 and zeros, as
+    `turnLatency` is the caller's last word to the agent's first sound; `listenWait` is the part of it until
+    the caller's text was there. Percentiles are nearest-rank. A series without values has count 0 and zeros, as
     OpenClaw's has.
 
     Args:

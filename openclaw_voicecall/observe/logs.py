@@ -1,10 +1,12 @@
 """Log lines that say which call they are about, and never a secret or a whole phone number.
 
-Every module logs with `logging.getLogger(__name__)` and nothing else. In a host nothing is configured here: its own
-handlers get the records, and it may put `RedactionFilter` on them. `openclaw-voicecall serve` calls `configure`.
+Every module logs with `logging.getLogger(__name__)` and nothing else. In a host nothing is configured here: its
+own handlers get the records, and it may put `RedactionFilter` on them. `openclaw-voicecall serve` calls
+`configure`.
 """
 
 import logging
+import math
 import re
 import sys
 import traceback
@@ -23,42 +25,60 @@ _MASK = "***"
 _MIN_SECRET = 4
 """Characters. Shorter words would be struck out of ordinary text; nobody has such a key."""
 
-_SECRET_WORD = (
-    r"(?:authorization|proxy-authorization|cookie|signature|token|secret|password|passwd|credentials?"
-    r"|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|auth[_-]?key)"
+_NAMES = (
+    r"(?:authorization|cookie|signature|token(?!s)|secret|password|passwd|credential"
+    r"|(?:api|access|account|private|auth|session)[_-]?key)"
 )
-_SECRET_NAME = re.compile(rf"{_SECRET_WORD}s?(?:[_-]?(?:sha256|ed25519|v[0-9]|nonce))?$", re.IGNORECASE)
+_QUOTE = r"\\*[\"']"
+_SECRET_FIELD = re.compile(rf"{_NAMES}s?(?:[_-]?(?:sha256|ed25519|v\d|nonce))?$", re.IGNORECASE)
 _BROKEN_LINE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _BROKEN_BLOCK = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
-    # A header or a setting: its name, a separator, and a value with or without quotes. The scheme word stays readable.
+    # Headers: all of the value, to the end of the line or of the quotes. As lines, as dictionaries, as pairs.
     (
         re.compile(
-            rf"""([\w-]*{_SECRET_WORD}[\w-]*["']?\s*(?:[:=]|=>|,)\s*(?:b?["'])?\s*)"""
-            r"""((?:bearer|basic|token|digest)\s+)?([^\s"',;&}\])]+)""",
+            rf"((?:authorization|cookie)(?:{_QUOTE})?\s*[:=]\s*b?(?:{_QUOTE})?)[^\"'\\\r\n]+", re.IGNORECASE
+        ),
+        rf"\1{_MASK}",
+    ),
+    (
+        re.compile(
+            r"([\"'](?:[\w-]*-)?(?:authorization|cookie|api-key|token|signature[\w-]{0,40})[\"']\s*,\s*b?[\"'])[^\"',]+"
+            r"(?=[\"']\s*\))",
             re.IGNORECASE,
         ),
-        rf"\1\2{_MASK}",
+        rf"\1{_MASK}",
     ),
-    (re.compile(r"\b(bearer|basic)(\s+)[\w.~+/=:-]{4,}", re.IGNORECASE), rf"\1\2{_MASK}"),
+    # Settings and parameters: a telling name, a separator, and a value with or without quotes.
+    (
+        re.compile(rf"({_NAMES}[\w-]{{0,40}}(?:{_QUOTE})?\s*[:=]\s*b?\\*\")[^\"]+", re.IGNORECASE),
+        rf"\1{_MASK}",
+    ),
+    (re.compile(rf"({_NAMES}[\w-]{{0,40}}(?:{_QUOTE})?\s*[:=]\s*b?\\*')[^']+", re.IGNORECASE), rf"\1{_MASK}"),
+    (re.compile(rf"({_NAMES}[\w-]{{0,40}}\s*[:=]\s*)[^\s\"',;&}}\])]+", re.IGNORECASE), rf"\1{_MASK}"),
+    (re.compile(r"\b(bearer\s+)[\w.~+/=:-]{4,}", re.IGNORECASE), rf"\1{_MASK}"),
+    (re.compile(r"\b((?:[Bb]asic|BASIC)\s+)(?=[\w+/]*[A-Z0-9=])[\w+/]{4,}=*"), rf"\1{_MASK}"),
     (re.compile(r"(://[^\s/:@]*:)[^\s/@]+(@)"), rf"\1{_MASK}\2"),
-    # Keys that are known by their form: OpenAI and ElevenLabs, Telnyx, Google, Slack, GitHub, xAI and Groq, JWT.
-    (re.compile(r"(sk[-_])[\w-]{4,}"), rf"\1{_MASK}"),
+    # Keys known by their form: OpenAI and ElevenLabs (twice: "disk-usage" is none), Telnyx, Google, Slack, GitHub,
+    # xAI, Groq, webhook secrets, JWT.
+    (re.compile(r"(?<![A-Za-z])(sk[-_])[\w-]{4,}"), rf"\1{_MASK}"),
+    (re.compile(r"(sk[-_])(?=[\w-]*\d)[\w-]{16,}"), rf"\1{_MASK}"),
     (re.compile(r"(KEY)[0-9A-F]{16,}\w*"), rf"\1{_MASK}"),
     (re.compile(r"(AIza|xox[a-z]-|gh[opsur]_|github_pat_|xai-|gsk_|whsec_)[\w-]{4,}"), rf"\1{_MASK}"),
-    (re.compile(r"eyJ[\w-]{4,}\.[\w-]+(?:\.[\w-]*)?"), _MASK),
+    (re.compile(r"(?<![\w-])eyJ[\w-]{4,}\.[\w-]+(?:\.[\w-]*)?"), _MASK),
 )
 
 _NUMBERS = re.compile(
     r"""
-      (?P<keep>
-        \b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b       # a UUID is no number, even if all digits
-        | \b\d{4}-\d\d-\d\d[T\ ]\d\d:\d\d                              # nor is a date with its time
-      )
-    | (?P<lead>\+|%2[bB])[\s(]*\d(?:[\s().\-/]{0,3}\d){5,}             # international, however it is written
-    | \(?\b\d{3}\)?[\s.\-]{1,2}\d{3}[\s.\-]\d{4}\b                     # national, with separators
-    | (?<!\w)(?<!\d\.)\d{10,}(?!\w)                                    # E.164 as some carriers send it: no plus
+    # A UUID is no number, even if it is all digits.
+      (?P<keep>\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b)
+    # International, however it is written.
+    | (?P<lead>\+|%2[bB])[\s(]*\d(?:[\s().\-/]{0,3}\d){5,}
+    # National, with separators.
+    | \(?(?<!\d)\d{3}\)?[\s.\-]{1,2}\d{3}[\s.\-]\d{4}(?!\d)
+    # E.164 without its plus, as some carriers send it; a fraction or a Unix time with one is none.
+    | (?<![0-9A-Za-z])(?<!\d\.)\d{10,}(?![0-9A-Za-z])(?!\.\d)
     """,
     re.VERBOSE,
 )
@@ -69,8 +89,8 @@ class Redactor:
 
     Args:
         full_numbers: Leave phone numbers as they are; secrets go in any case.
-        secrets: Values that must not appear, such as every key of the configuration. This is the sure way: the
-            rules that know secrets by their form or by the name beside them can only know usual ones.
+        secrets: Values that must not appear, such as every key of the configuration. This is the sure way:
+            rules that know a secret by its form or by the name beside it can only know usual ones.
     """
 
     def __init__(self, *, full_numbers: bool = False, secrets: Iterable[str] = ()) -> None:
@@ -95,11 +115,13 @@ class Redactor:
 
     def value(self, value: object, name: str = "") -> object:
         """A JSON value without what must not be read; under a name such as `token` all of it goes."""
-        if name and _SECRET_NAME.search(name):
+        if name and _SECRET_FIELD.search(name):
             return _MASK
         match value:
-            case None | bool() | float():
+            case None | bool():
                 return value
+            case float():
+                return value if math.isfinite(value) else str(value)
             case int():
                 text = self(str(value))
                 return value if text == str(value) else text
@@ -108,14 +130,14 @@ class Redactor:
             case list() | tuple() | set() | frozenset():
                 return [self.value(part) for part in value]
             case _:
-                return self(str(value))
+                return self(_as_text(value))
 
 
 class RedactionFilter(logging.Filter):
     """Redacts a record where it enters a handler: message, arguments, exception, stack and extra fields.
 
-    It also sets `record.call_id` from the context, so that formats may use `%(call_id)s`. It never refuses a record
-    and never raises: a log call with wrong arguments is written as it came, redacted.
+    It also sets `record.call_id` from the context, so that formats may use `%(call_id)s`. It never refuses a
+    record and never raises: a log call with wrong arguments is written as it came, redacted.
     """
 
     def __init__(self, redactor: Redactor) -> None:
@@ -124,8 +146,6 @@ class RedactionFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Change the record in place."""
-        if getattr(record, "redacted", False):
-            return True
         record.msg = self.redactor(_message(record))
         record.args = None
         if record.exc_info:
@@ -137,17 +157,19 @@ class RedactionFilter(logging.Filter):
         if record.stack_info:
             record.stack_info = self.redactor(record.stack_info)
         for name, value in _extra(record).items():
-            setattr(record, name, self.redactor.value(value, name))
+            try:
+                setattr(record, name, self.redactor.value(value, name))
+            except RecursionError:  # a structure that contains itself
+                setattr(record, name, _MASK)
         record.call_id = getattr(record, "call_id", "") or call_id.get()
-        record.redacted = True
         return True
 
 
 class PlainFormatter(logging.Formatter):
     """One line for each record: time, level, logger, call, message. A traceback follows, indented.
 
-    Line breaks and control characters within a message are shown as escapes, so that what a caller or a vendor said
-    can neither forge a line nor steer a terminal.
+    Line breaks and control characters within a message are shown as escapes, so that what a caller or a vendor
+    said can neither forge a line nor steer a terminal.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -182,10 +204,11 @@ class JsonFormatter(logging.Formatter):
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes to stderr. What cannot be written is dropped: the usual report of that would show the raw record."""
+    """Writes to stderr. What cannot be written is dropped: logging's own report would show the record."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        error = sys.exception() if sys.version_info >= (3, 12) else sys.exc_info()[1]
+        """Say that a line was lost, without saying what was in it."""
+        error = sys.exc_info()[1]
         if sys.stderr is not None and not isinstance(error, OSError):
             sys.stderr.write(f"a log line of {record.name} was lost: {type(error).__name__}\n")
 
@@ -200,7 +223,7 @@ def configure(
 ) -> Redactor:
     """Set up logging for a process that is ours, to stderr. Calling it again replaces the earlier set-up.
 
-    Other packages are heard from WARNING on, whatever the level: some of them write whole requests when debugging.
+    Other packages are heard from WARNING on, whatever the level: some write whole requests when debugging.
 
     Args:
         level: `debug`, `info`, `warning` or `error`, for this package.
@@ -245,7 +268,14 @@ def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception:  # wrong arguments of a log call, or a broken __str__: the line must still be written
-        return f"{record.msg!r} with arguments that do not fit"
+        return f"{_as_text(record.msg)} (with arguments that do not fit)"
+
+
+def _as_text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception as error:  # any object may come in here, and logging must not break what it watches
+        return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
@@ -256,7 +286,6 @@ _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
     "call_id",
-    "redacted",
     "taskName",
 }
 

@@ -158,7 +158,10 @@ def _lane(speaker: str, samples: Samples, rate: int, top: int, scale: float) -> 
 
 def _envelope(samples: Samples, columns: int) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
     edges = np.linspace(0, len(samples), columns, endpoint=False).astype(int)
-    return np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
+    # The axis belongs to every column, so that a slow wave is an area, not a line beside the axis.
+    return np.minimum(np.minimum.reduceat(samples, edges), 0), np.maximum(
+        np.maximum.reduceat(samples, edges), 0
+    )
 
 
 def _words(lines: Sequence[SpokenLine], top: int, scale: float, seconds: float) -> str:

@@ -192,7 +192,7 @@ class ControlDoor:
         finally:
             first.cancel()
             await asyncio.wait([first])
-            await feed.aclose()  # type: ignore[attr-defined]  # an async generator behind its interface
+            await feed.aclose()
         return response
 
 

@@ -134,7 +134,7 @@ class Responding:
         self._post(ResponseFailed(request.turn, "; ".join(failures)))
 
     async def _write(self, responder: Responder, request: TurnRequest, turn: _Turn) -> None:
-        async with aclosing(responder.respond(request)) as events:  # type: ignore[type-var]  # Protocols are generators
+        async with aclosing(responder.respond(request)) as events:
             async for event in events:
                 match event:
                     case TextDelta(text):

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -237,7 +237,7 @@ class Speaking:
             self._timer = None
 
 
-async def _guarded(synthesizer: Synthesizer, request: SpeechRequest) -> AsyncIterator[bytes]:
+async def _guarded(synthesizer: Synthesizer, request: SpeechRequest) -> AsyncGenerator[bytes, None]:
     """Pieces of an utterance; a stall or an utterance without audio is an error."""
     heard = False
     pieces = synthesizer.speak(request)
@@ -252,8 +252,6 @@ async def _guarded(synthesizer: Synthesizer, request: SpeechRequest) -> AsyncIte
     except TimeoutError as error:
         raise TimeoutError("no audio in time") from error
     finally:
-        close = getattr(pieces, "aclose", None)
-        if close is not None:
-            await close()
+        await pieces.aclose()
     if not heard:
         raise VendorError("the synthesizer gave no audio", operation="speak")

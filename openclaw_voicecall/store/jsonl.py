@@ -1,7 +1,7 @@
 """OpenClaw's `calls.jsonl`: one call per line, written again at each change, the last line of a call counts.
 
-OpenClaw has no place for some of what we keep. An export therefore loses how long each stage of a turn took, the
-sentence about a failure and the path of the recording; `calls --json` gives everything.
+OpenClaw has no place for some of what we keep. An export therefore loses how long each stage of a turn took,
+the sentence about a failure and the path of the recording; `calls --json` gives everything.
 """
 
 import json
@@ -31,7 +31,7 @@ _OUR_REASONS = frozenset(reason.value for reason in EndReason)
 
 
 def export_jsonl(records: Iterable[CallRecord], path: Path) -> int:
-    """Write calls as OpenClaw's call log, with mode 0600. A file that is there is replaced once all is written.
+    """Write calls as OpenClaw's call log, with mode 0600. A file that is there is replaced when all is done.
 
     Returns:
         How many calls were written.

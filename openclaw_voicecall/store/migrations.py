@@ -92,10 +92,10 @@ def is_foreign(connection: sqlite3.Connection) -> bool:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the database to the shape this program expects. Each step is one transaction.
+    """Bring the database to the shape this program expects, in one transaction.
 
     Raises:
-        sqlite3.Error: A step failed; the database is as it was before that step.
+        sqlite3.Error: A step failed; the database is as it was.
     """
     # sqlite-utils imports numpy where there is one (0.1 s): a database that is up to date does without it.
     from sqlite_utils import Database  # noqa: PLC0415
@@ -104,7 +104,16 @@ def migrate(connection: sqlite3.Connection) -> None:
     migrations = Migrations(_SET)
     for name, step in _STEPS:
         migrations(name=name)(step)
-    migrations.apply(Database(connection, recursive_triggers=False, execute_plugins=False))
+    database = Database(connection, recursive_triggers=False, execute_plugins=False)
+    # The lock comes before the look at what is missing: another process may be opening the same file.
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        migrations.apply(database)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _tables(connection: sqlite3.Connection) -> frozenset[str]:

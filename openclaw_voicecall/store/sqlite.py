@@ -193,7 +193,7 @@ class SqliteStore:
             raise StoreError(f"The call database {self._database.path} is already closed.")
 
     def _commit_waiting(self) -> None:
-        """Commit everything that waits now. Runs on the store's thread, where an earlier run may have taken all."""
+        """Commit everything that waits now. On the store's thread; an earlier run may have taken it all."""
         batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
         if not batch:
             return

@@ -12,7 +12,7 @@ Faults hold for open connections and for those to come, until `heal()`.
 import asyncio
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import StrEnum
 from types import TracebackType
@@ -50,6 +50,7 @@ class FaultProxy:
         self._target = (host, port)
         self._faults = {direction: _Faults() for direction in BOTH}
         self._refusing = False
+        self._changed = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
         self._handlers: set[asyncio.Task[None]] = set()
@@ -66,15 +67,23 @@ class FaultProxy:
         """Stop listening, cut every connection, and wait until nothing of the proxy runs."""
         assert self._server is not None  # noqa: S101 set by __aenter__
         self._server.close()
-        for handler in self._handlers:
-            handler.cancel()
-        await asyncio.gather(*self._handlers, return_exceptions=True)
+        self._refusing = True  # a connection may be accepted already whose handler is yet to be called
+        while self._handlers:
+            for handler in self._handlers:
+                handler.cancel()
+            await asyncio.wait(self._handlers)
         await self._server.wait_closed()
 
     @property
     def open_connections(self) -> int:
         """Connections that are open now."""
         return len(self._connections)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition on the counters or on `open_connections` holds; it is asked at every change."""
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
 
     def delay(self, seconds: float, *directions: Direction) -> None:
         """Deliver bytes this much later, in order; both ways when no direction is named."""
@@ -126,35 +135,39 @@ class FaultProxy:
     def _chosen(self, directions: Iterable[Direction]) -> list["_Faults"]:
         return [self._faults[direction] for direction in tuple(directions) or BOTH]
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 streams run their callback in a task
-        self._handlers.add(task)
-        try:
-            await self._serve(reader, writer)
-        finally:
-            self._handlers.discard(task)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._refusing:
             _reset(writer)
             return
+        handler = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._handlers.add(handler)
+        handler.add_done_callback(self._handlers.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             server_reader, server_writer = await asyncio.open_connection(*self._target)
         except OSError:
             _reset(writer)
             return
+        except asyncio.CancelledError:
+            _reset(writer)
+            raise
         self.accepted += 1
         connection = _Connection({Direction.TO_SERVER: server_writer, Direction.TO_CLIENT: writer})
         self._connections.add(connection)
+        self._changed.set()
         try:
             async with asyncio.TaskGroup() as pumps:
                 pumps.create_task(self._pump(connection, reader, Direction.TO_SERVER))
                 pumps.create_task(self._pump(connection, server_reader, Direction.TO_CLIENT))
         except* OSError:
             connection.reset()
+        except* asyncio.CancelledError:
+            connection.reset()
+            raise
         finally:
             self._connections.discard(connection)
+            self._changed.set()
             await connection.close()
 
     async def _pump(
@@ -169,6 +182,7 @@ class FaultProxy:
                 await faults.flowing.wait()
                 if faults.dropping:
                     self.dropped[direction] += len(data)
+                    self._changed.set()
                     continue
                 line.put(data, faults.delay)
             line.put(b"", faults.delay)
@@ -187,6 +201,7 @@ class FaultProxy:
                 writer.write(piece)
                 await writer.drain()
                 self.forwarded[direction] += len(piece)
+                self._changed.set()
             if faults.spent(len(data)):
                 connection.reset()
                 return

@@ -1,0 +1,148 @@
+"""Cuts a stream of model tokens into pieces to be spoken, each as early as its end is certain.
+
+What comes out does not depend on how the stream was cut into tokens. Joined, the pieces are the input, up to
+whitespace and up to fenced code, which nobody wants read out.
+"""
+
+import re
+from typing import Final
+
+import sentencex
+
+MAX_CHARS: Final = 300
+"""A piece that grows longer is cut at a clause, or at least between words: about twenty seconds of speech."""
+
+_CLOSERS: Final = "\"'”’»)]*_`~"
+"""What may stand between the end of a sentence and the next space, quotes and markdown among it."""
+_OPENERS: Final = "\"'“‘«([*_`~"
+_WIDE_ENDS: Final = "。！？｡"
+"""Ends of sentences in scripts that put no space after them."""
+_SENTENCE_END: Final = re.compile(rf"(?P<end>[.!?…।؟])[{re.escape(_CLOSERS)}]*\s+$")
+_LIST_MARKER: Final = re.compile(r"(?:^|[:;,]\s+)\(?(?:\d{1,3}|[A-Za-z])\.$")
+_CLAUSE_END: Final = re.compile(rf"(?:\w[{re.escape(_CLOSERS)}]*[,;:]|\s[-–—]|—)\s+$")
+_CLAUSE_CUT: Final = re.compile(r"[,;:)—–](?=\s)")
+_ABBREVIATIONS: Final = frozenset({"approx.", "e.g.", "i.e.", "vs.", "est.", "ext.", "tel.", "apt.", "dept."})
+_NUMBERED: Final = frozenset({"no.", "nos.", "fig.", "ch.", "vol.", "p.", "pp.", "art.", "sec."})
+"""Abbreviations only before a number: "No. 5", but "No. That is wrong"."""
+
+
+class SentenceSplitter:
+    """Splits one turn's text as it is written.
+
+    A sentence leaves when the beginning of the next one shows that it is over: "Dr. Smith", "3.5", "5 a.m. today" and
+    "No. 5" are not cut. A line break ends a sentence. The first clause of the turn may leave early, so that the voice
+    starts while the model still writes the first sentence.
+
+    Args:
+        language: BCP 47 tag; its rules for abbreviations are used where there are any, else the English ones.
+        first_clause_words: Words that the first clause must have to leave early, at a comma, semicolon, colon or
+            dash; 0 waits for the first whole sentence.
+    """
+
+    def __init__(self, language: str = "en", first_clause_words: int = 4) -> None:
+        self._language = language.replace("_", "-").split("-")[0].lower() or "en"
+        self._first_clause_words = first_clause_words
+        self._buffer = ""
+        self._pieces: list[str] = []
+        self._first = True
+        self._ticks = 0
+        self._fenced = False
+
+    def push(self, delta: str) -> list[str]:
+        """Take the next text, of any size, and return the pieces whose end is now certain."""
+        for char in delta:
+            if char == "`":
+                self._ticks += 1
+                continue
+            self._end_ticks()
+            if not self._fenced:
+                self._add(char)
+        return self._taken()
+
+    def finish(self) -> list[str]:
+        """The text is complete: return the rest. The splitter can be used for the next turn after this."""
+        self._end_ticks()
+        if not self._fenced:
+            at = len(self._buffer) - 1
+            if at > 0 and self._buffer[at - 1].isspace() and not self._buffer[at].isspace():
+                self._cut_sentence(at)
+            self._cut(len(self._buffer))
+        self._buffer, self._first, self._fenced = "", True, False
+        return self._taken()
+
+    def _taken(self) -> list[str]:
+        pieces, self._pieces = self._pieces, []
+        return pieces
+
+    def _end_ticks(self) -> None:
+        """Backticks are over: three or more open or close a fence, fewer are text."""
+        ticks, self._ticks = self._ticks, 0
+        if ticks >= 3:
+            if not self._fenced:
+                self._cut(len(self._buffer))
+            self._fenced = not self._fenced
+        elif not self._fenced:
+            for _ in range(ticks):
+                self._add("`")
+
+    def _add(self, char: str) -> None:
+        self._buffer += char
+        buffer = self._buffer
+        at = len(buffer) - 2
+        if char in "\r\n":
+            self._cut(len(buffer))
+        elif at > 0 and buffer[at - 1].isspace() and not buffer[at].isspace():
+            # The next word shows two characters, or is one character long.
+            self._cut_sentence(at)
+        elif at >= 0 and char not in _CLOSERS and char not in _WIDE_ENDS:
+            if buffer[: at + 1].rstrip(_CLOSERS)[-1:] in tuple(_WIDE_ENDS):
+                self._cut(at + 1)
+        if char.isspace() or char == "—":
+            self._cut_first_clause()
+        if len(self._buffer) > MAX_CHARS:
+            self._cut(self._run_on_cut())
+
+    def _cut_sentence(self, at: int) -> None:
+        """Cut before `at`, where a word begins, if a sentence ends there."""
+        end = _SENTENCE_END.search(self._buffer, 0, at)
+        if end is None:
+            return
+        before, after = self._buffer[: end.end("end")], self._buffer[at:]
+        if _inside_markup(before) or _LIST_MARKER.search(before.strip()):
+            return
+        last_word = before.split()[-1].lstrip(_OPENERS).lower()
+        if last_word in _ABBREVIATIONS or (last_word in _NUMBERED and after[0].isdigit()):
+            return
+        # sentencex takes quotes and markdown at the seam for words, so it is asked without them.
+        word = after.lstrip(_OPENERS) or after
+        if list(sentencex.segment(self._language, f"{before} {word}"))[-1].strip() == word.strip():
+            self._cut(at)
+
+    def _cut_first_clause(self) -> None:
+        if not self._first or self._first_clause_words <= 0:
+            return
+        clause = self._buffer
+        if not clause.endswith("—") and _CLAUSE_END.search(clause) is None:
+            return
+        words = sum(any(char.isalnum() for char in word) for word in clause.split())
+        if words >= self._first_clause_words and "|" not in clause and not _inside_markup(clause):
+            self._cut(len(clause))
+
+    def _run_on_cut(self) -> int:
+        buffer = self._buffer
+        clauses = [match.end() for match in _CLAUSE_CUT.finditer(buffer)]
+        if clauses and clauses[-1] >= MAX_CHARS // 5:
+            return clauses[-1]
+        words = [match.start() for match in re.finditer(r"\s", buffer)]
+        return words[-1] if words and words[-1] >= MAX_CHARS // 5 else MAX_CHARS
+
+    def _cut(self, at: int) -> None:
+        piece, self._buffer = self._buffer[:at].strip(), self._buffer[at:].lstrip()
+        if piece:
+            self._pieces.append(piece)
+            self._first = False
+
+
+def _inside_markup(text: str) -> bool:
+    """Whether a link or inline code is still open, which a cut would break."""
+    return text.count("[") > text.count("]") or text.count("`") % 2 == 1

@@ -1,0 +1,84 @@
+"""Who is decoded next: one worker serves all calls, and a caller who waits for an answer comes first."""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Self
+
+from openclaw_voicecall.providers.embedded.engine_process import EngineProcess
+
+_TIMEOUT = 5.0
+"""Seconds. The longest utterance takes half a second on one core; a worker that takes ten times that hangs."""
+
+
+class Urgency(IntEnum):
+    """Why an utterance is decoded; smaller goes first."""
+
+    FINAL = 0
+    PAUSE = 1
+    INTERIM = 2
+
+
+class Decoder:
+    """Decodes utterances in the worker process, the most urgent first.
+
+    Args:
+        process: The running worker.
+    """
+
+    def __init__(self, process: EngineProcess) -> None:
+        self._process = process
+        self._queue: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+        self._taken = False
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, folder: Path, *, niceness: int) -> AsyncIterator[Self]:
+        """Start the worker with the model in `folder`; ready when entered. Raises `VendorUnavailable`."""
+        process = EngineProcess("moonshine", str(folder), vendor="local", niceness=niceness)
+        async with process:
+            yield cls(process)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being decoded right now, so that an interim would have to wait."""
+        return self._taken
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the worker."""
+        return self._process.pid
+
+    async def decode(self, audio: bytes, urgency: Urgency) -> str:
+        """The words in mu-law audio; empty when there are none. Raises `VendorError`."""
+        await self._wait(urgency)
+        try:
+            return (await self._process.ask(audio, timeout=_TIMEOUT)).decode()
+        finally:
+            self._pass_on()
+
+    async def _wait(self, urgency: Urgency) -> None:
+        if not self._taken:
+            self._taken = True
+            return
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._queue, (urgency, next(self._order), mine))
+        try:
+            await mine
+        except asyncio.CancelledError:
+            if mine.done() and not mine.cancelled():
+                self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        while self._queue:
+            _, _, waiting = heapq.heappop(self._queue)
+            if not waiting.done():
+                waiting.set_result(None)
+                return
+        self._taken = False

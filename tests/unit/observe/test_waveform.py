@@ -1,0 +1,176 @@
+"""The picture of a call: what is where, and that it is well-formed."""
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from openclaw_voicecall.api.store import CallRecord, TranscriptLine
+from openclaw_voicecall.api.wire import record_to_json
+from openclaw_voicecall.errors import CodecError, MediaError
+from openclaw_voicecall.media.wav import Samples, encode_wav
+from openclaw_voicecall.observe.waveform import SpokenLine, main, spoken_lines, waveform_svg
+from openclaw_voicecall.testing.waveform import draw
+
+pytestmark = pytest.mark.unit
+
+RATE = 8000
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def voice(*spans: tuple[float, float], seconds: float = 10) -> Samples:
+    samples = np.zeros(round(seconds * RATE), dtype=np.int16)
+    for start, end in spans:
+        samples[round(start * RATE) : round(end * RATE)] = 9000
+    return samples
+
+
+@pytest.fixture
+def call(tmp_path: Path) -> Path:
+    path = tmp_path / "call.wav"
+    path.write_bytes(encode_wav(RATE, voice((3, 4), (7, 8)), voice((0.5, 2.5), (5, 6.5))))
+    return path
+
+
+def line(speaker: str, text: str, at: float, *, interrupted: bool = False) -> TranscriptLine:
+    return TranscriptLine(speaker=speaker, text=text, at=1000 + at, interrupted=interrupted)
+
+
+RECORD = CallRecord(
+    call_id="c1",
+    carrier="local",
+    direction="outbound",
+    from_number="+15550000000",
+    to_number="+15550001234",
+    mode="conversation",
+    state="completed",
+    created_at=998.0,
+    answered_at=1000.0,
+    transcript=(
+        line("agent", "Hello there.", 2.6),
+        line("caller", "Hi, it's me & you.", 4.6),
+        line("agent", "I was about to", 6.6, interrupted=True),
+        line("caller", "Stop.", 8.5),
+    ),
+)
+
+
+def elements(svg: str, name: str) -> list[ElementTree.Element]:
+    return list(ElementTree.fromstring(svg).iter(f"{SVG}{name}"))
+
+
+def text_x(svg: str, words: str) -> float:
+    return next(float(element.get("x", "0")) for element in elements(svg, "text") if element.text == words)
+
+
+def test_both_voices_are_drawn_in_colours_of_their_own(call: Path) -> None:
+    lanes = elements(waveform_svg(call), "polygon")
+    assert len({lane.get("fill") for lane in lanes}) == 2
+
+
+def test_a_lane_is_flat_in_silence_and_high_in_speech(call: Path) -> None:
+    agent = elements(waveform_svg(call), "polygon")[1].get("points", "")
+    points = [tuple(map(float, point.split(","))) for point in agent.split()]
+    width = max(x for x, _ in points) - 84
+
+    def height(second: float) -> float:
+        near = [y for x, y in points if abs(x - 84 - second / 10 * width) <= 1]
+        return max(near) - min(near)
+
+    assert height(1.5) > 20 * height(3.5)
+    assert height(5.5) > 20 * height(9)
+
+
+def test_words_stand_where_they_were_spoken(call: Path) -> None:
+    svg = waveform_svg(call, [SpokenLine("caller", "Yes", 3, 4), SpokenLine("agent", "No", 5, 6.5)])
+    start, end = text_x(svg, "Yes"), text_x(svg, "No")
+    assert end - start == pytest.approx(2 * (1000 - 84 - 28) / 10, abs=1)
+
+
+def test_the_lines_of_a_record_are_found_in_the_recording(call: Path) -> None:
+    lines = spoken_lines(RECORD, call)
+    assert [(one.speaker, round(one.start, 1), round(one.end or 0, 1)) for one in lines] == [
+        ("agent", 0.5, 2.5),
+        ("caller", 3.0, 4.0),
+        ("agent", 5.0, 6.5),
+        ("caller", 7.0, 8.0),
+    ]
+
+
+def test_a_line_nobody_can_hear_stands_where_it_was_written(call: Path) -> None:
+    record = CallRecord(
+        call_id="c1", carrier="local", direction="inbound", from_number="", to_number="", mode="conversation",
+        state="completed", created_at=1000.0,
+        transcript=(line("caller", "1 2 3", 1.0), line("caller", "Hi", 4.5)),
+    )  # fmt: skip
+    assert [(one.text, round(one.start, 1)) for one in spoken_lines(record, call)] == [
+        ("1 2 3", 1.0),
+        ("Hi", 3.0),
+    ]
+
+
+def test_an_interrupted_line_ends_in_a_dash(call: Path) -> None:
+    texts = [element.text for element in elements(waveform_svg(call, spoken_lines(RECORD, call)), "text")]
+    assert any(text and text.endswith("—") for text in texts)
+
+
+def test_long_lines_are_wrapped_and_end_in_an_ellipsis_when_there_is_no_room(call: Path) -> None:
+    svg = waveform_svg(
+        call, [SpokenLine("agent", "many words " * 60, 0, 10), SpokenLine("caller", "short", 0, 1)]
+    )
+    rows = [element.text or "" for element in elements(svg, "text") if "words" in (element.text or "")]
+    assert len(rows) == 3
+    assert rows[-1].endswith("…")
+
+
+def test_markup_in_words_stays_text(call: Path) -> None:
+    svg = waveform_svg(call, [SpokenLine("agent", "<script>&", 0, 10)], title="a < b")
+    assert "<script>" not in svg
+    assert any(element.text == "<script>&" for element in elements(svg, "text"))
+
+
+def test_a_long_call_gets_few_time_labels_and_no_endless_picture(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    path.write_bytes(encode_wav(RATE, voice((1, 2), seconds=900), voice((3, 4), seconds=900)))
+    svg = waveform_svg(path)
+    assert int(ElementTree.fromstring(svg).get("width", "0")) <= 6000
+    assert len(re.findall(r">\d+:\d\d<", svg)) < 100
+    assert len(svg) < 1_000_000
+
+
+def test_the_newest_recording_of_a_folder_is_drawn_with_its_words(
+    call: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call.with_suffix(".json").write_text(json.dumps(record_to_json(RECORD)), encoding="utf-8")
+    assert main([str(call.parent)]) == 0
+    assert "Hello there." in call.with_suffix(".svg").read_text(encoding="utf-8")
+    assert str(call) in capsys.readouterr().out
+
+
+def test_a_folder_without_recordings_is_said_to_be_empty(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path)]) == 1
+    assert "no recording" in capsys.readouterr().err
+
+
+def test_what_is_no_recording_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(b"hello")
+    with pytest.raises(CodecError, match=r"x\.wav"):
+        waveform_svg(tmp_path / "x.wav")
+    with pytest.raises(MediaError, match="No such file"):
+        waveform_svg(tmp_path / "none.wav")
+
+
+def test_an_empty_recording_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(encode_wav(RATE, voice(seconds=0), voice(seconds=0)))
+    with pytest.raises(CodecError, match="empty"):
+        waveform_svg(tmp_path / "x.wav")
+
+
+def test_the_testing_kit_draws_a_capture(call: Path, tmp_path: Path) -> None:
+    draw(call, tmp_path / "call.svg", [("caller", "Hello", 3.0, 4.0)])
+    assert "Hello" in (tmp_path / "call.svg").read_text(encoding="utf-8")
