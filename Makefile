@@ -14,7 +14,7 @@ call: ## Hold a spoken call with the agent on this machine, and keep its recordi
 	@sh .ci/setup call
 	@mkdir -p "$(OUT)"
 	@"$(BIN)/openclaw-voicecall" call --to "$(TO)" --message "$(MESSAGE)" --record "$(OUT)"
-	@"$(BIN)/python" -m openclaw_voicecall.observe.waveform "$(OUT)"
+	@"$(BIN)/openclaw-voicecall" calls --limit 5 --json | "$(BIN)/python" -m openclaw_voicecall.observe.waveform "$(OUT)" -
 
 test: ## Run every test; ARGS go to pytest
 	@sh .ci/setup test

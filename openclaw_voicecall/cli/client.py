@@ -1,7 +1,7 @@
 """Talks to a running service over its Unix socket."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -53,7 +53,7 @@ class ControlClient:
 
     async def place_call(self, order: dict[str, Any]) -> dict[str, Any]:
         """Place a call. `order` has `to` and may have `from`, `message`, `mode`, `script`, `recordDir`, `objective`."""
-        return _field(await self._request("POST", "/api/v1/calls", body=order), "call")
+        return _call(await self._request("POST", "/api/v1/calls", body=order))
 
     async def list_calls(self, *, limit: int = 100, open_only: bool = False) -> list[dict[str, Any]]:
         """Calls, newest first."""
@@ -65,7 +65,7 @@ class ControlClient:
 
     async def get_call(self, call_id: str) -> dict[str, Any]:
         """One call, by our id or the carrier's."""
-        return _field(await self._request("GET", _call_path(call_id)), "call")
+        return _call(await self._request("GET", _call_path(call_id)))
 
     async def journal(self, call_id: str, *, after: int = 0) -> list[dict[str, Any]]:
         """Journal entries of a call with a sequence number above `after`, oldest first."""
@@ -75,9 +75,7 @@ class ControlClient:
 
     async def speak(self, call_id: str, message: str) -> dict[str, Any]:
         """Say something on a call."""
-        return _field(
-            await self._request("POST", _call_path(call_id, "speak"), body={"message": message}), "call"
-        )
+        return _call(await self._request("POST", _call_path(call_id, "speak"), body={"message": message}))
 
     async def continue_call(
         self, call_id: str, message: str, *, timeout_ms: int | None = None
@@ -99,15 +97,15 @@ class ControlClient:
 
     async def send_digits(self, call_id: str, digits: str) -> dict[str, Any]:
         """Send DTMF digits to the far party."""
-        return _field(
-            await self._request("POST", _call_path(call_id, "dtmf"), body={"digits": digits}), "call"
-        )
+        return _call(await self._request("POST", _call_path(call_id, "dtmf"), body={"digits": digits}))
 
     async def end_call(self, call_id: str) -> dict[str, Any]:
         """End a call."""
-        return _field(await self._request("POST", _call_path(call_id, "end"), body={}), "call")
+        return _call(await self._request("POST", _call_path(call_id, "end"), body={}))
 
-    async def feed(self, *, call_id: str | None = None, after: int = 0) -> AsyncIterator[dict[str, Any]]:
+    async def feed(
+        self, *, call_id: str | None = None, after: int = 0
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """Objects with a journal `entry` and the `call` right after it, as they happen.
 
         Args:
@@ -170,6 +168,11 @@ class ControlClient:
 def _call_path(call_id: str, action: str = "") -> str:
     path = f"/api/v1/calls/{quote(call_id, safe='')}"
     return f"{path}/{action}" if action else path
+
+
+def _call(answer: dict[str, Any]) -> dict[str, Any]:
+    record: dict[str, Any] = _field(answer, "call")
+    return record
 
 
 def _field(answer: dict[str, Any], name: str) -> Any:

@@ -3,7 +3,6 @@
 import os
 import sys
 import traceback
-from typing import IO, Any
 
 import click
 
@@ -18,25 +17,11 @@ EXIT_BROKEN_PIPE = 141
 """The reader of our output went away, as shells report it."""
 
 
-class Failure(click.ClickException):
-    """An error as the command line shows it: one line on stderr, or with `--json` one object on stdout."""
-
-    def __init__(self, message: str, *, code: str, exit_code: int, as_json: bool) -> None:
-        super().__init__(message)
-        self.code = code
-        self.exit_code = exit_code
-        self.as_json = as_json
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Print it."""
-        if self.as_json:
-            echo_json({"error": {"code": self.code, "message": self.message, "exitCode": self.exit_code}})
-        else:
-            click.echo(f"{click.style('error:', fg='red')} {self.message}", file=file, err=True)
-
-
 def failure_of(error: BaseException, invocation: Invocation) -> click.ClickException | click.exceptions.Exit:
-    """What to raise so that click ends the process the right way. Prints the traceback when `--debug` asks for it."""
+    """Show an error, and say what to raise so that click ends the process the right way.
+
+    An error is one line on stderr, or with `--json` one object on stdout. Wrong usage is left to click.
+    """
     error = _cause(error)
     if isinstance(error, click.ClickException | click.exceptions.Exit):
         return error
@@ -48,13 +33,20 @@ def failure_of(error: BaseException, invocation: Invocation) -> click.ClickExcep
     if invocation.debug:
         traceback.print_exception(error)
     if isinstance(error, VoiceCallError):
-        message = str(error) or type(error).__name__
-        return Failure(message, code=error.code, exit_code=error.exit_code, as_json=invocation.as_json)
+        return _shown(str(error) or type(error).__name__, error.code, error.exit_code, invocation)
     text = " ".join(str(error).split())
     message = f"unexpected {type(error).__name__}{': ' if text else ''}{text}"
     if not invocation.debug:
         message += " (run it again with --debug to see where)"
-    return Failure(message, code="internal", exit_code=EXIT_INTERNAL, as_json=invocation.as_json)
+    return _shown(message, "internal", EXIT_INTERNAL, invocation)
+
+
+def _shown(message: str, code: str, exit_code: int, invocation: Invocation) -> click.exceptions.Exit:
+    if invocation.as_json:
+        echo_json({"error": {"code": code, "message": message, "exitCode": exit_code}})
+    else:
+        click.echo(f"{click.style('error:', fg='red')} {message}", err=True)
+    return click.exceptions.Exit(exit_code)
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -40,10 +41,12 @@ def common_options(function: F) -> F:
         click.option(
             "--state-dir",
             metavar="DIR",
+            envvar="OPENCLAW_VOICECALL_STATE_DIR",
+            show_envvar=True,
             expose_value=False,
             is_eager=True,
             callback=_remember,
-            help="State directory of the service [env: OPENCLAW_VOICECALL_STATE_DIR].",
+            help="State directory of the service.",
         ),
         click.option(
             "--json",
@@ -74,7 +77,7 @@ def _remember(context: click.Context, parameter: click.Parameter, value: object)
         setattr(invocation, parameter.name, value)
 
 
-class PhoneNumber(click.ParamType):
+class PhoneNumber(click.ParamType[str]):
     """A number in E.164. A wrong one raises `InvalidNumber` before the command does anything."""
 
     name = "number"
@@ -84,6 +87,16 @@ class PhoneNumber(click.ParamType):
         from openclaw_voicecall.config.numbers import normalise_number
 
         return normalise_number(str(value), field=param.opts[0] if param is not None else "number")
+
+
+def script_source(text: str) -> str:
+    """A phone script's absolute path, because the service may run elsewhere; or the name of a built-in one as it is."""
+    path = Path(text).expanduser()
+    if text and path.is_file():
+        return str(path.absolute())
+    if path.suffix or path.parent != Path():
+        raise click.BadParameter(f"there is no file {text}", param_hint="--script")
+    return text
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

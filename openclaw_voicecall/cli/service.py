@@ -1,23 +1,43 @@
 """Finds the running service, or starts one for the length of a call."""
 
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 
 from openclaw_voicecall.cli.client import ControlClient
 from openclaw_voicecall.cli.options import Invocation
+from openclaw_voicecall.cli.settings import load_settings
 from openclaw_voicecall.cli.summary import engine_line
-from openclaw_voicecall.errors import ServiceNotRunning
+from openclaw_voicecall.errors import ServiceNotRunning, VoiceCallError
 from openclaw_voicecall.store.statedir import StateDir
+
+
+def state_of(invocation: Invocation) -> StateDir:
+    """The state directory that a service started with these options would own.
+
+    Nothing is created. Raises `StoreError` when it cannot be used.
+    """
+    if invocation.state_dir:
+        return StateDir.open(Path(invocation.state_dir), create=False)
+    return StateDir.open(_configured_store(invocation), create=False)
+
+
+def _configured_store(invocation: Invocation) -> Path | None:
+    try:
+        store = load_settings(invocation)[1].config.store
+    except VoiceCallError:
+        # Who only looks at calls needs no valid configuration; those who need one say what is wrong with it.
+        return None
+    return Path(store).expanduser() if store else None
 
 
 @asynccontextmanager
 async def running_service(invocation: Invocation) -> AsyncIterator[ControlClient]:
     """A client of the service that owns the state directory. Raises `ServiceNotRunning`."""
-    state = StateDir.open(invocation.state_dir, os.environ)
+    state = state_of(invocation)
     service = state.read_service()
     if service is None:
         raise ServiceNotRunning(
@@ -44,7 +64,9 @@ async def _own_service(invocation: Invocation) -> AsyncIterator[ControlClient]:
     from openclaw_voicecall.server.runtime import ServiceOptions, run_service
 
     options = ServiceOptions(
-        config_source=invocation.config, state_dir=invocation.state_dir, overrides={}, ephemeral=True
+        config_source=invocation.config,
+        state_dir=Path(invocation.state_dir) if invocation.state_dir else None,
+        ephemeral=True,
     )
     async with run_service(options) as service, ControlClient(service.socket_path) as client:
         announce(await client.status(), service.notices)

@@ -8,7 +8,7 @@ from openclaw_voicecall.api.store import CallRecord, JournalEntry
 from openclaw_voicecall.cli.screen import Screen
 from openclaw_voicecall.cli.summary import end_text, milliseconds
 
-_STYLES = {"caller": "cyan", "agent": "green", "failed": "red", "ended": "bold"}
+_STYLES = {"caller": "cyan", "agent": "green", "failed": "red", "ended": "yellow"}
 _LABEL_WIDTH = 9
 
 _CARRIER_FACTS = {
@@ -64,6 +64,8 @@ class CallView:
         floor = self._floors.setdefault(entry.call_id, _Floor())
         self._show_event(entry, record, floor)
         self._show_commands(entry, record, floor)
+        if any(order.get("command") == "ReleaseCall" for order in entry.commands):
+            floor = self._floors[entry.call_id] = _Floor()
         self._show_interim(entry, floor)
 
     def close(self) -> None:
@@ -154,7 +156,6 @@ class CallView:
                     self._flush_keys(entry, floor)
                     reason = str(order.get("reason", ""))
                     self._line(entry, "ended", end_text(reason))
-                    self._floors[entry.call_id] = _Floor()
 
     def _show_words(
         self, entry: JournalEntry, record: CallRecord, order: Mapping[str, Any], floor: _Floor
@@ -186,14 +187,13 @@ class CallView:
 
     def _show_interim(self, entry: JournalEntry, floor: _Floor) -> None:
         """The one thing that is going on: the caller's words before the agent's."""
-        current = self._floors[entry.call_id]
-        words = current.caller_words()
-        if words or current.caller_talks:
+        words = floor.caller_words()
+        if words or floor.caller_talks:
             self._screen.interim(self._head(entry, "caller"), words or "…", style="cyan")
-        elif current.keys:
-            self._screen.interim(self._head(entry, "caller"), f"[keys {current.keys}]", style="cyan")
-        elif current.said or current.agent:
-            text = current.agent or " ".join(current.said)
+        elif floor.keys:
+            self._screen.interim(self._head(entry, "caller"), f"[keys {floor.keys}]", style="cyan")
+        elif floor.said or floor.agent:
+            text = floor.agent or " ".join(floor.said)
             self._screen.interim(self._head(entry, "agent"), text, style="green")
         else:
             self._screen.clear_interim()

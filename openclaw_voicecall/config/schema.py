@@ -118,9 +118,7 @@ class VoiceCallConfig(CamelModel):
     def _check_combinations(self) -> Self:
         asked = "enabled" in self.streaming.model_fields_set and self.streaming.enabled
         if self.realtime.enabled and asked:
-            raise PydanticCustomError(
-                "setting", "expected one of realtime.enabled and streaming.enabled, found both"
-            )
+            raise wrong("expected one of realtime.enabled and streaming.enabled, found both")
         if self.serve.path == self.streaming.stream_path:
             raise wrong("expected serve.path and streaming.streamPath to differ")
         return self

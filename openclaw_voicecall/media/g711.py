@@ -13,6 +13,16 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import audioop
 
+__all__ = [
+    "alaw_to_pcm",
+    "alaw_to_ulaw",
+    "audioop",
+    "pcm_to_alaw",
+    "pcm_to_ulaw",
+    "ulaw_to_alaw",
+    "ulaw_to_pcm",
+]
+
 
 def ulaw_to_pcm(ulaw: bytes) -> bytes:
     """Decode mu-law to s16le: two bytes for each one."""

@@ -18,6 +18,7 @@ All times are seconds of one clock, given as `now`; audio is mu-law 8000 Hz, so 
 """
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
 from openclaw_voicecall.media.audio import FRAME_BYTES, SAMPLE_RATE, seconds
@@ -210,11 +211,7 @@ class Pacer:
 
     def next_time(self) -> float | None:
         """When `due` or `overdue` has something to do next, maybe in the past; None while only facts can help."""
-        times = [
-            self._seen if each.confirmed else self._overdue_time(each.ends)
-            for each in self._queue
-            if each.confirmed or (each.ends is not None and not each.dropped)
-        ]
+        times = [self._overdue_time(each) for each in self._queue]
         for utterance in () if self._held else self._queue:
             size = self._next_size(utterance)
             if size:
@@ -223,7 +220,8 @@ class Pacer:
                 times.append(self._seen)
             if not utterance.all_sent:
                 break
-        return min(times, default=None)
+        time = min(times, default=inf)
+        return None if time == inf else time
 
     def hold(self, now: float) -> bool:
         """Stop, and keep what was not heard, from the frame on in which the caller's ear is.
@@ -297,12 +295,7 @@ class Pacer:
         """Utterances that count as heard without an echo, each reported once, in order."""
         self._seen = max(self._seen, now)
         self._forget_dropped(now)
-        heard = [
-            each
-            for each in self._queue
-            if each.confirmed
-            or (each.ends is not None and not each.dropped and now + _TICK >= self._overdue_time(each.ends))
-        ]
+        heard = [each for each in self._queue if now + _TICK >= self._overdue_time(each)]
         if heard:
             self._queue = [each for each in self._queue if each not in heard]
             self._marks = {name: each for name, each in self._marks.items() if each not in heard}
@@ -339,7 +332,8 @@ class Pacer:
 
     def _find(self, number: int) -> _Utterance | None:
         return next(
-            (each for each in self._queue if each.number == number and not (each.dropped or each.confirmed)), None
+            (each for each in self._queue if each.number == number and not (each.dropped or each.confirmed)),
+            None,
         )
 
     def _next_size(self, utterance: _Utterance) -> int:
@@ -372,10 +366,12 @@ class Pacer:
         self._newest_mark = None
         return SendAudio(bytes(utterance.audio[begin:end]), starts)
 
-    def _overdue_time(self, ends: float | None) -> float:
-        if ends is None:
+    def _overdue_time(self, utterance: _Utterance) -> float:
+        if utterance.confirmed:
             return self._seen
-        return ends + self._lag + self._grace if self._with_marks else ends
+        if utterance.dropped or utterance.ends is None:
+            return inf
+        return utterance.ends + self._lag + self._grace if self._with_marks else utterance.ends
 
     def _may_be_unplayed(self, now: float) -> bool:
         return self._unplayed and now < self._drain + self._lag + self._grace
@@ -397,8 +393,8 @@ class Pacer:
                 utterance.ends -= by
 
     def _forget_dropped(self, now: float) -> None:
-        self._queue = [
-            each
-            for each in self._queue
-            if not each.dropped or each.heard_at(now - self._lag) < len(each.audio)
-        ]
+        if any(each.dropped for each in self._queue):
+            ear = now - self._lag
+            self._queue = [
+                each for each in self._queue if not each.dropped or each.heard_at(ear) < len(each.audio)
+            ]

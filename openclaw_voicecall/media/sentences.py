@@ -94,9 +94,8 @@ class SentenceSplitter:
         elif at > 0 and buffer[at - 1].isspace() and not buffer[at].isspace():
             # The next word shows two characters, or is one character long.
             self._cut_sentence(at)
-        elif at >= 0 and char not in _CLOSERS and char not in _WIDE_ENDS:
-            if buffer[: at + 1].rstrip(_CLOSERS)[-1:] in tuple(_WIDE_ENDS):
-                self._cut(at + 1)
+        elif char not in _CLOSERS + _WIDE_ENDS and buffer[:-1].rstrip(_CLOSERS).endswith(tuple(_WIDE_ENDS)):
+            self._cut(at + 1)
         if char.isspace() or char == "—":
             self._cut_first_clause()
         if len(self._buffer) > MAX_CHARS:

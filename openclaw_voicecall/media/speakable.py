@@ -19,9 +19,14 @@ _ROUNDS: Final = 10
 Replacement = str | Callable[[re.Match[str]], str]
 _Rules = tuple[tuple[re.Pattern[str], Replacement], ...]
 
-_URL: Final = re.compile(r"(?i)\b(?:https?|ftp|wss?)://(?:[^\s/@<>()]*@)?([\w.-]*\w)(?::\d+)?(?:[/?#][^\s<>()]*)?")
+_SPACES: Final = re.compile(r"[^\S\n]+")
+_URL: Final = re.compile(
+    r"(?i)\b(?:https?|ftp|wss?)://(?:[^\s/@<>()]*@)?([\w.-]*\w)(?::\d+)?(?:[/?#][^\s<>()]*)?"
+)
 _BARE_HOST: Final = re.compile(
-    r"(?i)(?<![\w@.-])((?:[\w-]+\.)+(?:com|org|net|edu|gov|info|io|dev|app|ai))(?![\w-])(?::\d+)?(?:[/?#][^\s<>()]*)?"
+    r"(?i)(?<![\w@.-])(www\.(?:[\w-]+\.)+[a-z]{2,}"
+    r"|(?:[\w-]+\.)+(?:com|org|net|edu|gov|info|io|dev|app|ai|co\.uk|de|eu|fr|nl|ch))"
+    r"(?![\w-])(?::\d+)?(?:[/?#][^\s<>()]*)?"
 )
 _EMAIL: Final = re.compile(r"(?i)(?<![\w.+-])([\w.+-]*\w)@((?:[\w-]+\.)+[a-z]{2,})(?![\w-])")
 
@@ -35,11 +40,11 @@ _PHONE_NUMBERS: Final = re.compile(
 
 _MARKUP: Final[_Rules] = (
     (re.compile(r"```.*?```|~~~.*?~~~", re.DOTALL), "\n"),
-    (re.compile(r"<!--.*?-->", re.DOTALL), " "),
+    (re.compile(r"<!--(?:(?!<!--).)*?-->", re.DOTALL), " "),
     (re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)?(?:\s+[\"'][^\"'\n]*[\"'])?\)"), r"\1"),
     (re.compile(r"\[\^[^\[\]]*\]"), ""),
     (re.compile(r"!?\[([^\[\]]+)\]\[[^\[\]]*\]"), r"\1"),
-    (re.compile(r"<((?:https?://|mailto:)?[^\s<>@]+(?:@|\.)[^\s<>]+)>"), r" \1 "),
+    (re.compile(r"<(?!/)(?=[^\s<>]*[@.])([^\s<>]+)>"), r" \1 "),
     (re.compile(r"</?[A-Za-z][\w:.-]*(?:\s[^<>]*)?/?>|<[|!?/][^<>]*>"), " "),
     (re.compile(r"\bmailto:"), ""),
     (re.compile(r"\\([!-/:-@\[-`{-~])"), r"\1"),
@@ -47,9 +52,9 @@ _MARKUP: Final[_Rules] = (
 _LINES: Final[_Rules] = (
     (re.compile(r"^[\s>]*>[\s>]*"), ""),
     (re.compile(r"^\s*(?:[-*_=]\s*){3,}$"), ""),
-    (re.compile(r"^[\s|:-]*\|[\s|:-]*$"), ""),
+    (re.compile(r"^(?=[^|]*\|)[\s|:-]+$"), ""),
     (re.compile(r"^\s*#+\s+"), ""),
-    (re.compile(r"^\s*[-*+•‣◦▪–—]+\s+"), ""),
+    (re.compile(r"^\s*(?:[-*+•‣◦▪–—]+\s+)+"), ""),
     (re.compile(r"^\s*\[[ xX]\]\s+"), ""),
     (re.compile(r"^\s*([0-9]{1,3})[.)]\s+(?=\S)"), r"\1, "),
     (re.compile(r"\s*\|[\s|]*"), ", "),
@@ -84,27 +89,28 @@ _ENGLISH: Final[_Rules] = (
 _PUNCTUATION: Final[_Rules] = (
     (re.compile(r"[*#`|\\^<>{}\[\]~→⇒=]+"), " "),
     (re.compile(r"_+"), " "),
+    (re.compile(r"\s+"), " "),
     (re.compile(r"\s*(?:—|--+|(?<=\s)[–-](?=\s))[\s–-]*"), ", "),
-    (re.compile(r"(?:\.{2,}|…)[.…]*(?=\s*$|\s+[\"“]?[A-Z])"), "."),
-    (re.compile(r"(?<=\w)(?:\.{2,}|…)[.…]*(?=\s*\w)"), ","),
-    (re.compile(r"(?:\.{2,}|…)[.…]*"), " "),
+    (re.compile(r"(?:\.{2,}|…)[.…]*"), "…"),
+    (re.compile(r"…(?=\s*$|\s+[\"“]?[A-Z])"), "."),
+    (re.compile(r"(?<=\w)…(?=\s*\w)"), ","),
+    (re.compile(r"…"), " "),
     (re.compile(r"\(\s*\)|\"\s*\"|“\s*”"), " "),
     (re.compile(r"\s+"), " "),
-    (re.compile(r" +(?=[,.;:!?)])"), ""),
-    (re.compile(r"[!?]*\?[!?]*"), "?"),
-    (re.compile(r"!{2,}"), "!"),
+    (re.compile(r" (?=[,;:!?)]|\.(?![0-9]))"), ""),
+    (re.compile(r"[!?]{2,}"), lambda match: "?" if "?" in match[0] else "!"),
     (re.compile(r"[,;]+(?=[,;.:!?])"), ""),
     (re.compile(r"(?<=[.:!?])[,;]+"), ""),
     (re.compile(r",(?=[^\W\d])"), ", "),
     (re.compile(r"^[\s,;:.!?)-]+(?=[^0-9])"), ""),
-    (re.compile(r"[\s,;]+$"), ""),
 )
 
 
 def speakable(text: str, language: str = "en") -> str:
     """The words of a text, ready for a synthesizer; empty when there is nothing to say.
 
-    Whatever the text, it raises nothing, gives the same again for its own output, and leaves no markdown.
+    Whatever the text, it raises nothing, gives the same again for its own output, and leaves no markdown. Takes about
+    0.2 ms for a sentence.
 
     Args:
         text: Markdown or plain, one sentence or a whole reply.
@@ -123,8 +129,9 @@ def speakable(text: str, language: str = "en") -> str:
 
 
 def _simplify(text: str, english: bool) -> str:
-    text = html.unescape(text) if "&" in text else text
-    text = _apply(_MARKUP, _without_symbols(text))
+    for _ in range(3):
+        text = html.unescape(text) if "&" in text else text
+    text = _apply(_MARKUP, _SPACES.sub(" ", _without_symbols(text)))
     text = _join_lines(text)
     text = _EMAIL.sub(lambda match: _email(match, english), text)
     text = _URL.sub(lambda match: _host(match, english), text)
@@ -132,7 +139,7 @@ def _simplify(text: str, english: bool) -> str:
     text = _PHONE_NUMBERS.sub(lambda match: _phone_number(match, english), text)
     if english:
         text = _apply(_ENGLISH, text)
-    text = _apply(_PUNCTUATION, text)
+    text = _apply(_PUNCTUATION, text).strip(" ,;")
     return text if any(char.isalnum() for char in text) else ""
 
 
@@ -203,6 +210,11 @@ def _phone_number(match: re.Match[str], english: bool) -> str:
     else:
         groups = re.findall(r"[0-9]+", written)
         if len(groups) == 1:
-            groups = [digits[:2], *(digits[start : start + 3] for start in range(2, len(digits), 3))]
+            last = len(digits) - (4 if len(digits) % 3 == 0 else 3)
+            groups = [
+                digits[:2],
+                *(digits[start : min(start + 3, last)] for start in range(2, last, 3)),
+                digits[last:],
+            ]
     spoken = ", ".join(" ".join(group) for group in groups if group)
     return f"plus {spoken}" if match["country"] and english else spoken

@@ -33,7 +33,7 @@ class BeepDetector:
     music have harmonics, and a fax answers at 2100 Hz, so none of them counts. A calling fax (1100 Hz) and a
     whistled note cannot be told from a beep.
 
-    A spectrum of 80 ms is taken every 20 ms; that costs 30 microseconds, and 3 where the line is quiet.
+    A spectrum of 80 ms is taken every 20 ms; that costs 25 microseconds, and 3 where the line is quiet.
 
     Args:
         min_dbfs: Quieter tones are left out.
@@ -145,7 +145,10 @@ def white_noise(ms: float, dbfs: float, seed: int) -> bytes:
 def _sines(ms: float, *hz: float) -> Signal:
     time = np.arange(round(ms * SAMPLE_RATE / 1000)) / SAMPLE_RATE
     amplitude = 10.0 ** (_TONE_DBFS / 20.0)
-    return np.sum([amplitude * np.sin(2.0 * np.pi * each * time) for each in hz], axis=0)
+    signal = np.zeros(len(time))
+    for each in hz:
+        signal += amplitude * np.sin(2.0 * np.pi * each * time)
+    return signal
 
 
 def _cadence(ms: float, on: int, off: int, *hz: float) -> bytes:

@@ -18,6 +18,7 @@ included. Takes 3 microseconds for 20 ms.
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from openclaw_voicecall.media.audio import SAMPLE_RATE, Rechunker
@@ -132,7 +133,7 @@ class EnergyVad:
             return None
         # The first loud step is left out: everything is uneven where it begins.
         sound = levels[loud[0] + 1 :]
-        changes = [abs(after - before) for before, after in zip(sound, sound[1:], strict=False)]
+        changes = [abs(after - before) for before, after in pairwise(sound)]
         needed = max(self._unevenness, _UNLEARNED_UNEVENNESS_DB) if self._assumed else self._unevenness
         if sum(changes) < needed * len(changes):
             return None

@@ -1,7 +1,7 @@
 """A picture of a call: both voices over time, with the words under them, as one SVG text.
 
-`python -m openclaw_voicecall.observe.waveform out` draws the newest recording in the folder `out`. Where the
-call's record lies beside it as JSON, its words are in the picture too.
+`openclaw-voicecall calls --json | python -m openclaw_voicecall.observe.waveform out -` draws the newest recording in
+the folder `out` with the words of its call.
 """
 
 import json
@@ -212,7 +212,11 @@ def _newest(folder: Path) -> Path | None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Draw a recording, or the newest one in a folder, into an SVG file beside it; print where both are.
+    """Draw a recording into an SVG file beside it, and print where both are.
+
+    Args:
+        arguments: A recording, or a folder whose newest one is meant; then, for the words, a file with call records
+            as `openclaw-voicecall calls --json` prints them, or `-` for standard input.
 
     Returns:
         0, or 1 when there is no recording or it cannot be read.
@@ -222,18 +226,21 @@ def main(arguments: Sequence[str]) -> int:
     if wav is None:
         print(f"no recording in {place}", file=sys.stderr)
         return 1
-    beside = wav.with_suffix(".json")
     try:
-        lines = (
-            spoken_lines(record_from_json(json.loads(beside.read_text())), wav) if beside.is_file() else []
-        )
+        record = _record_of(wav, arguments[1]) if len(arguments) > 1 else None
         picture = wav.with_suffix(".svg")
-        picture.write_text(waveform_svg(wav, lines), encoding="utf-8")
+        picture.write_text(waveform_svg(wav, spoken_lines(record, wav) if record else ()), encoding="utf-8")
     except MediaError as error:
         print(error, file=sys.stderr)
         return 1
     print(f"recording: {wav}\npicture:   {picture}")
     return 0
+
+
+def _record_of(wav: Path, source: str) -> CallRecord | None:
+    found = json.loads(sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8"))
+    records = [record_from_json(one) for one in (found if isinstance(found, list) else [found])]
+    return next((one for one in records if one.recording and Path(one.recording).name == wav.name), None)
 
 
 if __name__ == "__main__":

@@ -51,8 +51,9 @@ def export_jsonl(records: Iterable[CallRecord], path: Path) -> int:
             os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise StoreError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        draft.unlink(missing_ok=True)
     return count
 
 
@@ -90,6 +91,7 @@ def _to_openclaw(record: CallRecord) -> dict[str, Any]:
         "state": record.state,
         "from": record.from_number,
         "to": record.to_number,
+        "sessionKey": record.metadata.get("sessionKey"),
         "startedAt": _milliseconds(record.created_at),
         "answeredAt": _milliseconds(record.answered_at),
         "endedAt": _milliseconds(record.ended_at),
@@ -163,7 +165,9 @@ def _from_openclaw(line: object) -> CallRecord:
     if ended_at is None and state in _END_REASONS:
         # A final state without its time: the call was over when the last thing known of it had happened.
         ended_at = max(created_at, answered_at or created_at, *(said.at for said in transcript))
-    own = {"mode", "endReason"}
+    kept = {key: value for key, value in metadata.items() if key not in ("mode", "endReason")}
+    if isinstance(line.get("sessionKey"), str):
+        kept["sessionKey"] = line["sessionKey"]
     return CallRecord(
         call_id=_text(line, "callId"),
         carrier=_text(line, "provider"),
@@ -178,7 +182,7 @@ def _from_openclaw(line: object) -> CallRecord:
         ended_at=ended_at,
         end_reason=_end_reason(line, metadata) if ended_at is not None else None,
         transcript=transcript,
-        metadata={key: value for key, value in metadata.items() if key not in own},
+        metadata=kept,
     )
 
 

@@ -156,16 +156,17 @@ class FaultProxy:
         connection = _Connection({Direction.TO_SERVER: server_writer, Direction.TO_CLIENT: writer})
         self._connections.add(connection)
         self._changed.set()
+        ended = False
         try:
             async with asyncio.TaskGroup() as pumps:
                 pumps.create_task(self._pump(connection, reader, Direction.TO_SERVER))
                 pumps.create_task(self._pump(connection, server_reader, Direction.TO_CLIENT))
+            ended = True
         except* OSError:
-            connection.reset()
-        except* asyncio.CancelledError:
-            connection.reset()
-            raise
+            pass  # one side broke off; so does the other
         finally:
+            if not ended:
+                connection.reset()
             self._connections.discard(connection)
             self._changed.set()
             await connection.close()

@@ -202,7 +202,7 @@ async def test_a_file_that_is_no_database_is_never_overwritten(tmp_path):
     path.write_bytes(b"these are somebody's notes, not a database\n" * 200)
     before = path.read_bytes()
     for read_only in (False, True):
-        with pytest.raises(StoreError, match=r"damaged or not a call database.*left as it was"):
+        with pytest.raises(StoreError, match=r"damaged or not a call database.*left as it is"):
             await SqliteStore.open(path, read_only=read_only)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["calls.db"]

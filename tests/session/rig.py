@@ -178,6 +178,7 @@ class Rig:
 
     def connect(self) -> None:
         """Open a media stream."""
+        self.far.to_server = asyncio.Queue()
         codec = MediaStreamsCodec()
         codec.receive(json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"}))
         codec.receive(

@@ -58,7 +58,7 @@ class Decoder:
         """The words in mu-law audio; empty when there are none. Raises `VendorError`."""
         await self._wait(urgency)
         try:
-            return (await self._process.ask(audio, timeout=_TIMEOUT)).decode()
+            return (await self._process.ask(audio, limit=_TIMEOUT)).decode()
         finally:
             self._pass_on()
 

@@ -55,7 +55,7 @@ class _Life:
     def over(self) -> bool:
         return self._tasks[0].done()
 
-    async def ask(self, payload: bytes, timeout: float) -> bytes:
+    async def ask(self, payload: bytes, limit: float) -> bytes:
         """Ask and wait for the answer; raises `_Died` or `VendorRejected`."""
         if self.over or self._process.stdin is None:
             raise _Died(self._last_words)
@@ -64,11 +64,11 @@ class _Life:
         self._waiting[number] = answer
         try:
             self._process.stdin.write(HEADER.pack(REQUEST, number, len(payload)) + payload)
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(limit):
                 return await answer
         except TimeoutError:
             self.kill()
-            raise _Died(f"no answer in {timeout:g} s") from None
+            raise _Died(f"no answer in {limit:g} s") from None
         finally:
             self._waiting.pop(number, None)
 
@@ -102,11 +102,12 @@ class _Life:
             pass
         finally:
             error = _Died(self._last_words or f"the {self._name} process ended")
-            for waiting in (self.ready, *self._waiting.values()):
+            if not self.ready.done():
+                self.ready.set_exception(error)
+                self.ready.exception()  # seen here: the one who waited for it may have been cancelled
+            for waiting in self._waiting.values():
                 if not waiting.done():
                     waiting.set_exception(error)
-            if self.ready.done() and not self.ready.cancelled():
-                self.ready.exception()  # seen here, so that nobody has to have waited for it
 
     def _take(self, kind: bytes, number: int, payload: bytes) -> None:
         if kind == READY:
@@ -131,20 +132,24 @@ class _Life:
 class EngineProcess:
     """An engine in its own process; asked by many, answers one after another.
 
-    Use it as an async context manager: entering waits until the engine is ready.
+    Use it as an async context manager: entering waits until the engine is ready, unless it is `lazy`.
 
     Args:
         name: The engine, as `worker` knows it.
         arguments: The engine's own arguments.
         vendor: Name of the provider in errors.
         niceness: How far the process steps back on a busy machine.
+        lazy: Start the process when it is asked for the first time.
     """
 
-    def __init__(self, name: str, *arguments: str, vendor: str, niceness: int = 0) -> None:
+    def __init__(
+        self, name: str, *arguments: str, vendor: str, niceness: int = 0, lazy: bool = False
+    ) -> None:
         self._name = name
         self._arguments = arguments
         self._vendor = vendor
         self._niceness = niceness
+        self._lazy = lazy
         self._life: _Life | None = None
         self._starting = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
@@ -156,10 +161,11 @@ class EngineProcess:
         return None if self._life is None or self._life.over else self._life.pid
 
     async def __aenter__(self) -> Self:
-        try:
-            await self._running()
-        except _Died as error:
-            raise self._unavailable(error) from None
+        if not self._lazy:
+            try:
+                await self._running()
+            except _Died as error:
+                raise self._unavailable(error) from None
         return self
 
     async def __aexit__(
@@ -173,23 +179,23 @@ class EngineProcess:
         if self._life is not None:
             await self._life.stop()
 
-    async def ask(self, payload: bytes, *, timeout: float) -> bytes:
+    async def ask(self, payload: bytes, *, limit: float) -> bytes:
         """Ask the engine. A worker that dies or hangs meanwhile is replaced and asked once more.
 
         Args:
             payload: What the engine is given.
-            timeout: Seconds after which a worker counts as hanging.
+            limit: Seconds after which a worker counts as hanging.
 
         Raises:
             VendorRejected: The engine refuses this payload.
             VendorUnavailable: The worker died twice.
         """
         try:
-            return await (await self._running()).ask(payload, timeout)
+            return await (await self._running()).ask(payload, limit)
         except _Died as error:
             logger.warning("engine process died", extra={"engine": self._name, "detail": str(error)})
         try:
-            return await (await self._running()).ask(payload, timeout)
+            return await (await self._running()).ask(payload, limit)
         except _Died as error:
             raise self._unavailable(error) from None
 

@@ -24,7 +24,9 @@ _WEAK_SPEECH = 8
 _WORKING_LEVEL = -20.0
 """dBFS to which quiet speech is raised: the model hears quiet words worse."""
 _LARGEST_GAIN = 20.0
-_PHANTOMS = frozenset({"you", "thank you", "thanks", "bye", "okay", "oh", "so", "the", "i", "and", "uh", "hmm"})
+_PHANTOMS = frozenset(
+    {"you", "thank you", "thanks", "bye", "okay", "oh", "so", "the", "i", "and", "uh", "hmm"}
+)
 """What the model writes when there is nothing to hear."""
 _MOST_REPEATS = 5
 """A caller says "no, no, no"; a model in a circle says it forty times."""
@@ -73,7 +75,8 @@ def frame_levels(samples: FloatArray) -> FloatArray:
     """The level of each whole 20 ms frame in dBFS."""
     frames = samples[: len(samples) // FRAME_BYTES * FRAME_BYTES].reshape(-1, FRAME_BYTES)
     power = np.square(frames, dtype=np.float64).mean(axis=1)
-    return (10.0 * np.log10(power + 1e-10)).astype(np.float32)
+    levels: FloatArray = (10.0 * np.log10(power + 1e-10)).astype(np.float32)
+    return levels
 
 
 def tidy(text: str) -> str:
@@ -88,7 +91,8 @@ def _raised(samples: FloatArray, levels: FloatArray) -> FloatArray:
     gain = min(_LARGEST_GAIN, 10 ** ((_WORKING_LEVEL - loud) / 20))
     if gain <= 1.0:
         return samples
-    return np.clip(samples * np.float32(gain), -1.0, 1.0)
+    raised: FloatArray = np.clip(samples * np.float32(gain), -1.0, 1.0).astype(np.float32)
+    return raised
 
 
 def _without_loops(text: str) -> str:

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 PREROLL_BYTES: Final = 450 * SAMPLE_RATE // 1000
 """Audio kept from before the detector's report: its 60 to 100 ms delay, and the 300 ms that the model needs."""
-TAIL_BYTES: Final = 200 * SAMPLE_RATE // 1000
+TAIL_BYTES: Final = 100 * SAMPLE_RATE // 1000
 """How much of the silence after an utterance may open the next one: too little to hold the last word again."""
 LONG_UTTERANCE_BYTES: Final = 10 * SAMPLE_RATE
 """An utterance this long is closed at the next pause, so that its end need not wait for all of it to be decoded."""

@@ -9,7 +9,6 @@ import os
 import select
 import signal
 import struct
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -56,7 +55,7 @@ def _serve(engine: Engine, replies: BinaryIO, parent: int) -> None:
             return
         try:
             kind, result = RESULT, engine(payload)
-        except Exception as error:  # noqa: BLE001 - whatever the engine raises is told to the one who asked
+        except Exception as error:  # whatever the engine raises is told to the one who asked
             kind, result = FAILURE, f"{type(error).__name__}: {error}".encode()
         _send(replies, kind, number, result)
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -141,13 +142,24 @@ def test_a_long_call_gets_few_time_labels_and_no_endless_picture(tmp_path: Path)
     assert len(svg) < 1_000_000
 
 
-def test_the_newest_recording_of_a_folder_is_drawn_with_its_words(
+def test_the_newest_recording_of_a_folder_is_drawn_with_the_words_of_its_call(
     call: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    call.with_suffix(".json").write_text(json.dumps(record_to_json(RECORD)), encoding="utf-8")
-    assert main([str(call.parent)]) == 0
-    assert "Hello there." in call.with_suffix(".svg").read_text(encoding="utf-8")
+    records = [
+        record_to_json(replace(RECORD, recording=str(path), call_id=path.stem)) for path in (call, call / "x")
+    ]
+    records[1]["transcript"][0]["text"] = "Words of another call."
+    (call.parent / "calls.json").write_text(json.dumps(records[::-1]), encoding="utf-8")
+    assert main([str(call.parent), str(call.parent / "calls.json")]) == 0
+    picture = call.with_suffix(".svg").read_text(encoding="utf-8")
+    assert "Hello there." in picture
+    assert "another" not in picture
     assert str(call) in capsys.readouterr().out
+
+
+def test_a_recording_without_a_record_is_drawn_without_words(call: Path) -> None:
+    assert main([str(call)]) == 0
+    assert len(elements(call.with_suffix(".svg").read_text(encoding="utf-8"), "polygon")) == 2
 
 
 def test_a_folder_without_recordings_is_said_to_be_empty(

@@ -49,12 +49,12 @@ def _encode_sample(sample: int) -> int:
     return ~(sign | (exponent << 4) | ((magnitude >> (exponent + 3)) & 0x0F)) & 0xFF
 
 
-def decode(audio: bytes) -> array[int]:
+def decode(audio: bytes) -> "array[int]":
     """Mu-law as 16-bit samples."""
     return array("h", map(_SAMPLES.__getitem__, audio))
 
 
-def encode(samples: array[int]) -> bytes:
+def encode(samples: "array[int]") -> bytes:
     """16-bit samples as mu-law."""
     codes = _codes()
     return bytes([codes[(sample >> 2) + 8192] for sample in samples])
@@ -68,14 +68,14 @@ def loudness(audio: bytes) -> float:
     return max(-100.0, 10 * math.log10(power / _FULL_SCALE**2)) if power else -100.0
 
 
-def mix(audio: bytes, samples: array[int]) -> bytes:
+def mix(audio: bytes, samples: "array[int]") -> bytes:
     """Add samples to mu-law audio of the same length, clipping what gets too loud."""
     return encode(
         array("h", (max(-32768, min(32767, a + b)) for a, b in zip(decode(audio), samples, strict=True)))
     )
 
 
-def noise_frames(dbfs: float, seed: int = 0) -> Iterator[array[int]]:
+def noise_frames(dbfs: float, seed: int = 0) -> "Iterator[array[int]]":
     """Endless white noise of a level, frame by frame: three seconds of it, over and over."""
     source = random.Random(seed)
     scale = _FULL_SCALE * 10 ** (dbfs / 20)
@@ -123,7 +123,9 @@ def read_audio(path: Path) -> bytes:
         with wave.open(str(path), "rb") as file:
             shape = (file.getframerate(), file.getnchannels(), file.getsampwidth())
             if shape != (RATE, 1, 2):
-                raise ValueError(f"{path} must be 8000 Hz, one channel, 16-bit: sox IN -r 8000 -c 1 -b 16 OUT")
+                raise ValueError(
+                    f"{path} must be 8000 Hz, one channel, 16-bit: sox IN -r 8000 -c 1 -b 16 OUT"
+                )
             samples = array("h")
             samples.frombytes(file.readframes(file.getnframes()))
             return encode(samples)

@@ -116,7 +116,12 @@ class StreamMessages:
 
     def _message(self, event: str, body: dict[str, Any]) -> str:
         self._sequence += 1
-        message = {"event": event, "sequenceNumber": str(self._sequence), "streamSid": self._stream_sid, event: body}
+        message = {
+            "event": event,
+            "sequenceNumber": str(self._sequence),
+            "streamSid": self._stream_sid,
+            event: body,
+        }
         return json.dumps(message, separators=(",", ":"))
 
 

@@ -19,11 +19,19 @@ BUILT_IN = Path(__file__).parent / "scripts"
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 5
 
-_ANSWERS = {"yes": "yes", "true": "yes", "never": "never", "busy": "busy", "reject": "reject", "voicemail": "voicemail"}
+_ANSWERS = {
+    "yes": "yes",
+    "true": "yes",
+    "never": "never",
+    "busy": "busy",
+    "reject": "reject",
+    "voicemail": "voicemail",
+}
 _STEPS = (
     "wait", "say", "play", "interrupt", "silence", "press", "noise", "tone", "drop", "hang_up", "repeat",
 )  # fmt: skip
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
+_DEFAULT_FROM = "+15550001234"
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 
 
@@ -59,6 +67,9 @@ def read_script(text: str, path: Path) -> parts.Script:
         ScriptError: As `load_script`.
     """
     try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise ScriptError(f"{path}:{event.start_mark.line + 1}: a script has no aliases; write the steps out")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -143,10 +154,10 @@ class _ScriptReader:
         return _ANSWERS[word.lower()]
 
     def _from_number(self, node: yaml.Node | None) -> str:
-        number = parts.Script.__dataclass_fields__["from_number"].default if node is None else self.text(node, "from")
+        number = _DEFAULT_FROM if node is None else self.text(node, "from")
         if not _E164.fullmatch(number):
-            raise self.error(node, f"from must be a number such as +15550001234, in quotes, not {number!r}")
-        return str(number)
+            raise self.error(node, f"from must be a number such as +15550001234, not {number!r}")
+        return number
 
     def _conversation(self, fields: _Fields, answer: str) -> tuple[parts.Step, ...]:
         for key in ("greeting", "beep", "silence"):
@@ -164,7 +175,11 @@ class _ScriptReader:
         if (node := fields.get("steps")) is not None:
             raise self.error(node, "`answer: voicemail` has its own steps: greeting, beep, silence")
         greeting = fields.need("greeting")
-        lines = self._items(greeting, "greeting") if isinstance(greeting, yaml.SequenceNode) else iter((greeting,))
+        lines = (
+            self._items(greeting, "greeting")
+            if isinstance(greeting, yaml.SequenceNode)
+            else iter((greeting,))
+        )
         beep = fields.get("beep")
         silence = fields.number("silence", 3.0, 0.1)
         return (
@@ -190,7 +205,9 @@ class _ScriptReader:
         fields = _Fields(self, node, "a step", _STEPS + options)
         verbs = [verb for verb in _STEPS if fields.get(verb) is not None]
         if len(verbs) != 1:
-            raise self.error(node, f"a step does one thing, not {' and '.join(verbs) or 'none'}; begin it with a dash")
+            raise self.error(
+                node, f"a step does one thing, not {' and '.join(verbs) or 'none'}; begin it with a dash"
+            )
         verb = verbs[0]
         allowed = {"wait": ("timeout", "pause"), "press": ("audible",)}.get(verb, ())
         for option in options:
@@ -220,14 +237,16 @@ class _ScriptReader:
                 return self._drop(value)
             case "repeat":
                 inner = _Fields(self, value, "repeat", ("times", "steps"))
-                times = self.number(inner.need("times"), "times", 1, 1000)
-                return parts.Repeat(times=int(times), steps=self._steps(inner.need("steps"), depth + 1))
+                times = self._whole(inner.need("times"), "times", 1, 1000)
+                return parts.Repeat(times=times, steps=self._steps(inner.need("steps"), depth + 1))
         raise self.error(value, "hang_up takes no value: write `- hang_up`")
 
     def _wait(self, value: yaml.Node, fields: _Fields) -> parts.WaitForAgent:
         word = self.text(value, "wait")
         if word != "agent":
-            raise self.error(value, f"wait can only be for agent, not {word!r}; to wait for a time, use silence")
+            raise self.error(
+                value, f"wait can only be for agent, not {word!r}; to wait for a time, use silence"
+            )
         return parts.WaitForAgent(
             timeout=fields.number("timeout", 15.0), pause=fields.number("pause", 1.0, 0.1, 60.0)
         )
@@ -252,7 +271,9 @@ class _ScriptReader:
     def _press(self, value: yaml.Node, audible: bool) -> parts.Press:
         digits = self.text(value, "press")
         if not re.fullmatch(r"[0-9*#A-Dw]{1,64}", digits):
-            raise self.error(value, f'press takes keys 0-9 * # A-D and w for a pause, in quotes, not {digits!r}')
+            raise self.error(
+                value, f"press takes keys 0-9 * # A-D and w for a pause, in quotes, not {digits!r}"
+            )
         return parts.Press(digits=digits, audible=audible)
 
     def _tone(self, value: yaml.Node) -> parts.Tone:
@@ -288,8 +309,18 @@ class _ScriptReader:
             raise self.error(node, f"{what} must be a number from {low:g} to {high:g}, not {word!r}")
         return value
 
+    def _whole(self, node: yaml.Node, what: str, low: int, high: int) -> int:
+        value = self.number(node, what, low, high)
+        if value != int(value):
+            raise self.error(node, f"{what} must be a whole number")
+        return int(value)
+
     def _level(self, node: yaml.Node) -> float | None:
-        return None if self.text(node, "noise").lower() in ("off", "no") else self.number(node, "noise", -90, -10)
+        return (
+            None
+            if self.text(node, "noise").lower() in ("off", "no")
+            else self.number(node, "noise", -90, -10)
+        )
 
 
 def _suggest(word: str, known: tuple[str, ...]) -> str:
