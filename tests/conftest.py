@@ -19,6 +19,9 @@ hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
+# looptime asks for the current loop around every test. Without this the first one is made for it, and never closed.
+asyncio.set_event_loop(None)
+
 
 class OutsideWorld(RuntimeError):
     """A test was about to talk to an address that is not on loopback."""

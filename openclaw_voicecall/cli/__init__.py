@@ -3,6 +3,7 @@
 Importing it costs next to nothing: a command imports what it needs when it runs, so `--help` answers at once.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -81,6 +82,15 @@ class CommandLine(click.Group):
                 click.echo(f"commands of plugins are missing here: {error}", err=True)
         return list(self.commands)
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the options before the command's name; `--help` and `--version` print and leave from here."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except BrokenPipeError as error:
+            raise failure_of(error, Invocation()) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; whatever it raises becomes a message and an exit code."""
         try:
@@ -102,7 +112,14 @@ def build_cli(manager: pluggy.PluginManager | None = None, *, source: Source | N
         source: Gives plugins only when they are needed; see `CommandLine`.
     """
 
-    @click.group(cls=CommandLine, source=source, context_settings={"help_option_names": ["-h", "--help"]})
+    @click.group(
+        cls=CommandLine,
+        source=source,
+        context_settings={
+            "help_option_names": ["-h", "--help"],
+            "color": False if os.environ.get("NO_COLOR") else None,
+        },
+    )
     @common_options
     @click.version_option(__version__, prog_name=PROGRAM)
     def cli() -> None:

@@ -151,7 +151,9 @@ def calls(invocation: Invocation, limit: int, open_only: bool) -> None:
 @common_options
 @click.pass_obj
 def show(invocation: Invocation, call_id: str, with_journal: bool) -> None:
-    """Show one call, by its id or the carrier's: its course, transcript and latency. Needs no running service.
+    """Show one call: its course, transcript and latency.
+
+    The id is ours or the carrier's. Needs no running service.
 
     With --json it is the record; with --json --journal an object with `call` and `entries`.
     """
@@ -192,7 +194,10 @@ def _entry_line(entry: dict[str, Any]) -> str:
 @common_options
 @click.pass_obj
 def latency(invocation: Invocation, last: int) -> None:
-    """Show how long callers waited for the agent in recent calls, and where the time went."""
+    """Show how long callers waited for the agent.
+
+    From a caller's last word to the agent's first sound, over recent calls and by stage. Needs no running service.
+    """
     from openclaw_voicecall.cli.records import list_calls
     from openclaw_voicecall.cli.summary import latency_report
     from openclaw_voicecall.observe.latency import summarise

@@ -19,7 +19,7 @@ Answer = dict[str, Any]
 @common_options
 @click.pass_obj
 def status(invocation: Invocation, positional: tuple[str, ...], call_id: str | None) -> None:
-    """Show the running service, its engines and its live calls; or one call."""
+    """Show the running service and its live calls, or one call."""
     (call_id,) = _fill((call_id,), ("CALL_ID",), positional, needed=0)
     if call_id:
         _echo_call(_ask(invocation, lambda client: client.get_call(call_id)), invocation)
@@ -50,7 +50,10 @@ def status(invocation: Invocation, positional: tuple[str, ...], call_id: str | N
 def speak(
     invocation: Invocation, positional: tuple[str, ...], call_id: str | None, message: str | None
 ) -> None:
-    """Say something on a live call as soon as the agent may speak."""
+    """Say something on a live call.
+
+    It is said as soon as nobody speaks.
+    """
     call_id, message = _fill((call_id, message), ("CALL_ID", "MESSAGE"), positional)
     _echo_call(_ask(invocation, lambda client: client.speak(call_id, message)), invocation)
 
@@ -69,7 +72,10 @@ def continue_(
     message: str | None,
     timeout_ms: int | None,
 ) -> None:
-    """Say something on a live call, wait for what the caller says, and print it."""
+    """Say something on a live call and print the answer.
+
+    Waits until the caller has spoken.
+    """
     call_id, message = _fill((call_id, message), ("CALL_ID", "MESSAGE"), positional)
     answer = _ask(invocation, lambda client: client.continue_call(call_id, message, timeout_ms=timeout_ms))
     if invocation.as_json:
@@ -114,7 +120,9 @@ def end(invocation: Invocation, positional: tuple[str, ...], call_id: str | None
 @common_options
 @click.pass_obj
 def tail(invocation: Invocation, positional: tuple[str, ...], call_id: str | None, after: int) -> None:
-    """Watch calls as they happen, until Ctrl-C; or one call, until it is over.
+    """Watch calls, or one call, as they happen.
+
+    Ends with the one call, or with Ctrl-C.
 
     With --json every line is an object with the journal `entry` and the `call` after it.
     """

@@ -12,7 +12,7 @@ from openclaw_voicecall.cli.options import Invocation, common_options, echo_json
 @common_options
 @click.pass_obj
 def plugins(invocation: Invocation, verbose: bool) -> None:
-    """List the loaded plugins, where each comes from and what it registers."""
+    """List the loaded plugins and what they register."""
     from openclaw_voicecall.cli.settings import load_plugins
     from openclaw_voicecall.cli.summary import table
 

@@ -78,9 +78,9 @@ def phone(
     record: str | None,
     report: str | None,
 ) -> None:
-    """Ring the running service from a telephone on this machine.
+    """Ring the running service from this machine.
 
-    It needs no account: it speaks with the local line of the service, in real telephone audio. Ctrl-C hangs up.
+    The telephone needs no account: it speaks with the local line of the service, in real telephone audio. Ctrl-C hangs up.
     With --json it prints the report of the phone.
     """
     from openclaw_voicecall.cli.service import state_of

@@ -178,7 +178,7 @@ class CallView:
         ]
         if turn == floor.turn:
             floor.agent, floor.said = "", []
-        self._line(entry, "agent", text, "  ".join(remarks))
+        self._line(entry, "agent", text, " · ".join(remarks))
 
     def _flush_keys(self, entry: JournalEntry, floor: _Floor) -> None:
         if floor.keys:

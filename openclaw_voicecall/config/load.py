@@ -173,30 +173,36 @@ def _leaf_paths(tree: Tree, path: KeyPath = ()) -> list[KeyPath]:
 
 def _with_selected_sections(tree: Tree, model: type[VoiceCallConfig]) -> Tree:
     """Give every selected provider a section, so that what it needs is asked for now and not during a call."""
-    response_model = look_up(tree, ("responseModel",))
-    responder = response_model.partition("/")[0] if isinstance(response_model, str) else MISSING
-    selected = (
-        ((), _selected(tree, model, ("provider",))),
-        (("streaming", "providers"), _selected(tree, model, ("streaming", "provider"))),
-        (("tts", "providers"), _selected(tree, model, ("tts", "provider"))),
-        (("turnDetection", "providers"), _selected(tree, model, ("turnDetection", "provider"))),
-        (("responders",), responder),
-    )
-    for group, name in selected:
-        if not isinstance(name, str) or (not group and name not in model.carrier_names):
+    written = [look_up(tree, ("responseModel",)), *_list_at(tree, ("responseFallbacks",))]
+    selected: list[tuple[tuple[str, ...], str]] = [((), _selected(tree, model, ("provider",)))]
+    for group in ("streaming", "tts", "turnDetection"):
+        names = (_selected(tree, model, (group, "provider")), *_list_at(tree, (group, "fallbacks")))
+        selected += [((group, "providers"), name) for name in names]
+    selected += [(("responders",), _text(reference).partition("/")[0]) for reference in written]
+    for place, name in selected:
+        if not name or (not place and name not in model.carrier_names):
             continue
-        shape = shape_at(model, (*group, name))
-        if shape is not None and shape.model is not None and look_up(tree, (*group, name)) is MISSING:
-            tree = with_value(tree, (*group, name), {})
+        shape = shape_at(model, (*place, name))
+        if shape is not None and shape.model is not None and look_up(tree, (*place, name)) is MISSING:
+            tree = with_value(tree, (*place, name), {})
     return tree
 
 
-def _selected(tree: Tree, model: type[VoiceCallConfig], path: tuple[str, ...]) -> Any:
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _list_at(tree: Tree, path: tuple[str, ...]) -> list[str]:
+    value = look_up(tree, path)
+    return [_text(item) for item in value] if isinstance(value, list) else []
+
+
+def _selected(tree: Tree, model: type[VoiceCallConfig], path: tuple[str, ...]) -> str:
     name = look_up(tree, path)
     if name is not MISSING:
-        return name
+        return _text(name)
     group = shape_at(model, path[:-1])
-    return None if group is None or group.model is None else group.model.model_fields["provider"].default
+    return "" if group is None or group.model is None else _text(group.model.model_fields["provider"].default)
 
 
 def _validated(tree: Tree, model: type[VoiceCallConfig], problems: list[Problem]) -> VoiceCallConfig | None:

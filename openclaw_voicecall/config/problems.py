@@ -70,9 +70,13 @@ def dotted(path: Iterable[str | int]) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            shown = part if part.isprintable() else ascii(part)
-            text += f".{shown[:60]}" if text else shown[:60]
-    return text
+            text += f".{part[:60]}" if text else part[:60]
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """Text that is safe on a terminal: what cannot be printed is written as an escape."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def config_error(problems: Sequence[Problem], origins: Origins) -> ConfigError:
@@ -96,7 +100,7 @@ def _row(problem: Problem, origins: Origins) -> tuple[tuple[int, str], int | Non
     if giver := origins.giver_of(problem.path):
         name += f" (given by {giver})"
     line = None if giver else origins.line_of(written)
-    text = f"{name}: {problem.text}" if problem.path else problem.text
+    text = printable(f"{name}: {problem.text}" if problem.path else problem.text)
     return (line or 1 << 30, text), line, text
 
 

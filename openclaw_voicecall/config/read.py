@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from openclaw_voicecall.config.problems import KeyPath, dotted, fold
+from openclaw_voicecall.config.problems import KeyPath, dotted, fold, printable
 from openclaw_voicecall.config.tree import MAX_DEPTH
 from openclaw_voicecall.errors import ConfigError
 
@@ -111,10 +111,10 @@ def _loads(content: str) -> Any:
 def _syntax_error(where: str, message: str) -> ConfigError:
     match = re.search(r"<string>:(\d+) (.*?)(?: at column (\d+))?$", message, re.DOTALL)
     if match is None:
-        return ConfigError(f"{where}: not JSON5: {message}")
+        return ConfigError(f"{where}: not JSON5: {printable(message)}")
     line, what, column = match.groups()
     place = f"line {line}, column {column}" if column else f"line {line}"
-    return ConfigError(f"{where}, {place}: not JSON5: {what[:1].lower()}{what[1:]}")
+    return ConfigError(f"{where}, {place}: not JSON5: {printable(what[:1].lower() + what[1:])}")
 
 
 _TOKEN = re.compile(
@@ -239,9 +239,10 @@ def _parse_yaml(text: Text) -> tuple[Any, Lines]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(f"{text.where}{place}: not YAML: {error.problem or error.context}") from None
+        problem = printable(error.problem or error.context or "unreadable")
+        raise ConfigError(f"{text.where}{place}: not YAML: {problem}") from None
     except yaml.YAMLError as error:
-        first = str(error).partition("\n")[0]
+        first = printable(str(error).partition("\n")[0])
         raise ConfigError(f"{text.where}: not YAML: {first}") from None
 
 
@@ -273,7 +274,7 @@ class _Builder:
             return [self._value(item, (*path, at)) for at, item in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode) and kind == "map":
             return self._mapping(node, path)
-        raise ConfigError(f"{self._where}, line {line}: the tag {node.tag[:60]} is not taken here")
+        raise ConfigError(f"{self._where}, line {line}: the tag {printable(node.tag[:60])} is not taken here")
 
     def _scalar(self, node: yaml.ScalarNode, kind: str, line: int) -> Any:
         try:

@@ -78,6 +78,8 @@ class VoiceCallConfig(CamelModel):
     calls with speech engines on this machine fit on one slow core, and no bill grows without bound."""
     response_model: Words | None = None
     """Who writes the agent's words: `responder` or `responder/model`."""
+    response_fallbacks: tuple[Words, ...] = ()
+    """Who takes over, in this order, when that one cannot; written in the same way."""
     response_system_prompt: str | None = None
     """Instructions for the responder."""
     response_timeout_ms: Positive = 30000

@@ -16,6 +16,8 @@ class StreamingConfig(CamelModel):
     """Conversations need it. OpenClaw's default is off."""
     provider: Words = "local"
     """Name of the transcriber."""
+    fallbacks: tuple[Words, ...] = ()
+    """Transcribers that take over, in this order, when it cannot be reached."""
     stream_path: UrlPath = "/voice/stream"
     """Path of the media streams; each carrier's is below it."""
     providers: CamelModel = CamelModel()
@@ -117,6 +119,8 @@ class TtsConfig(CamelModel):
 
     provider: Words = "local"
     """Name of the synthesizer."""
+    fallbacks: tuple[Words, ...] = ()
+    """Synthesizers that take over, in this order, when it cannot speak."""
     providers: CamelModel = CamelModel()
     """Settings of each synthesizer, by its name."""
     auto: Annotated[Literal["off", "always", "inbound", "tagged"] | None, NO_EFFECT] = None

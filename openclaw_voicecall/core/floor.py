@@ -151,6 +151,8 @@ class Floor:
         new = self.words.hear(fact.text, final=fact.final, talking=self.caller.state is Caller.TALKING)
         if not self.is_open or (self.caller.state is Caller.QUIET and not new):
             return
+        if self.caller.state is Caller.QUIET:
+            self.words.has_edges = False
         self.caller.step(TranscriptReceived)
         if not self.words.has_edges:
             self.words.ended_at = now
@@ -199,6 +201,7 @@ class Floor:
         self.turn += 1
         self.write("caller", text or f"[keys {digits}]", self.turn)
         if self._policy.respond:
+            self._timers.cancel(Timer.AFTER_GREETING)
             self._begin(AgentTurn(self.turn, Kind.RESPONSE))
             self._out.append(StartResponse(self.turn, text, digits))
 

@@ -10,10 +10,10 @@ SPEECH_RATE: Final = 15.0
 _EDGES: Final = " \t\n.,!?…;:\"'“”‘’«»()[]-–—¿¡"
 _QUESTION: Final = re.compile(r"[?？؟][\"'”’»)\]\s]*$")
 _NUMERIC: Final = re.compile(r"^[+#*]?\d[\d.,:/\-]*$")
-_NUMBER_WORDS: Final = frozenset(
-    """oh zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
-    seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million
-    double triple""".split()
+_NUMBER_WORD: Final = re.compile(
+    r"""^(oh|zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|hundred|thousand|million
+    |double|triple|(thir|four|fif|six|seven|eigh|nine)teen|(twen|thir|for|fif|six|seven|eigh|nine)ty(-\w+)?)$""",
+    re.VERBOSE,
 )
 
 
@@ -51,7 +51,7 @@ def ends_in_number(text: str) -> bool:
     tokens = _tokens(text)
     if not tokens:
         return False
-    return bool(_NUMERIC.match(tokens[-1])) or tokens[-1].rpartition("-")[2] in _NUMBER_WORDS
+    return bool(_NUMERIC.match(tokens[-1]) or _NUMBER_WORD.match(tokens[-1]))
 
 
 def heard_prefix(text: str, heard: float, duration: float | None) -> str:

@@ -90,9 +90,9 @@ class CallerTurn:
             self._interim = words
             self.open = self.open or bool(words)
             return words
+        self._written = 0
         if words or not talking:
             self._interim = ""
-            self._written = 0
         if words:
             self._finals.append(words)
         if self._owed:
@@ -122,7 +122,7 @@ class CallerTurn:
         self._written += len(self._interim.split())
         self._finals.clear()
         self._interim = ""
-        self._owed = self.open = self.asked = self.ready = self.cut_agent = self.has_edges = False
+        self._owed = self.open = self.asked = self.ready = self.cut_agent = False
         return text
 
 
@@ -176,6 +176,11 @@ class AgentTurn:
     def is_last_word(self) -> bool:
         """Whether the turn ends the call, so that nothing may interrupt it."""
         return self.kind in {Kind.FAREWELL, Kind.VOICEMAIL}
+
+    @property
+    def was_heard(self) -> bool:
+        """Whether the turn came to its own end and nothing of it is missing."""
+        return not self.open and not self.interrupted and not self.pending and self.failure is None
 
     @property
     def pending(self) -> bool:

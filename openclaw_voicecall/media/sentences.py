@@ -12,7 +12,7 @@ import sentencex
 MAX_CHARS: Final = 300
 """A piece that grows longer is cut at a clause, or at least between words: about twenty seconds of speech."""
 
-_CLOSERS: Final = "\"'”’»)]*_`~"
+_CLOSERS: Final = "\"'”’»)]*_`~」』）"
 """What may stand between the end of a sentence and the next space, quotes and markdown among it."""
 _OPENERS: Final = "\"'“‘«([*_`~"
 _WIDE_ENDS: Final = "。！？｡"
@@ -41,6 +41,8 @@ class SentenceSplitter:
 
     def __init__(self, language: str = "en", first_clause_words: int = 4) -> None:
         self._language = language.replace("_", "-").split("-")[0].lower() or "en"
+        # Two letters of the next word show in English what it takes the whole word for elsewhere ("der 3. Mai").
+        self._early = self._language == "en"
         self._first_clause_words = first_clause_words
         self._buffer = ""
         self._pieces: list[str] = []
@@ -63,10 +65,7 @@ class SentenceSplitter:
         """The text is complete: return the rest. The splitter can be used for the next turn after this."""
         self._end_ticks()
         if not self._fenced:
-            at = len(self._buffer) - 1
-            if at > 0 and self._buffer[at - 1].isspace() and not self._buffer[at].isspace():
-                self._cut_sentence(at)
-            self._cut(len(self._buffer))
+            self._cut_all()
         self._buffer, self._first, self._fenced = "", True, False
         return self._taken()
 
@@ -79,7 +78,7 @@ class SentenceSplitter:
         ticks, self._ticks = self._ticks, 0
         if ticks >= 3:
             if not self._fenced:
-                self._cut(len(self._buffer))
+                self._cut_all()
             self._fenced = not self._fenced
         elif not self._fenced:
             for _ in range(ticks):
@@ -88,14 +87,14 @@ class SentenceSplitter:
     def _add(self, char: str) -> None:
         self._buffer += char
         buffer = self._buffer
-        at = len(buffer) - 2
         if char in "\r\n":
-            self._cut(len(buffer))
-        elif at > 0 and buffer[at - 1].isspace() and not buffer[at].isspace():
-            # The next word shows two characters, or is one character long.
-            self._cut_sentence(at)
+            self._cut_all()
+        elif char.isspace():
+            self._cut_sentence(_last_word(buffer))
+        elif self._early and buffer[-3:-2].isspace() and not buffer[-2].isspace():
+            self._cut_sentence(len(buffer) - 2)
         elif char not in _CLOSERS + _WIDE_ENDS and buffer[:-1].rstrip(_CLOSERS).endswith(tuple(_WIDE_ENDS)):
-            self._cut(at + 1)
+            self._cut(len(buffer) - 1)
         if char.isspace() or char == "—":
             self._cut_first_clause()
         if len(self._buffer) > MAX_CHARS:
@@ -109,6 +108,7 @@ class SentenceSplitter:
         before, after = self._buffer[: end.end("end")], self._buffer[at:]
         if _inside_markup(before) or _LIST_MARKER.search(before.strip()):
             return
+        after = after.rstrip()
         last_word = before.split()[-1].lstrip(_OPENERS).lower()
         if last_word in _ABBREVIATIONS or (last_word in _NUMBERED and after[0].isdigit()):
             return
@@ -127,6 +127,10 @@ class SentenceSplitter:
         if words >= self._first_clause_words and "|" not in clause and not _inside_markup(clause):
             self._cut(len(clause))
 
+    def _cut_all(self) -> None:
+        self._cut_sentence(_last_word(self._buffer))
+        self._cut(len(self._buffer))
+
     def _run_on_cut(self) -> int:
         buffer = self._buffer
         clauses = [match.end() for match in _CLAUSE_CUT.finditer(buffer)]
@@ -140,6 +144,12 @@ class SentenceSplitter:
         if piece:
             self._pieces.append(piece)
             self._first = False
+
+
+def _last_word(text: str) -> int:
+    """Where the last word begins."""
+    words = text.rstrip()
+    return max(0, len(words) - len(words.split()[-1])) if words else 0
 
 
 def _inside_markup(text: str) -> bool:

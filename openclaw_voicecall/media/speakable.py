@@ -133,8 +133,8 @@ def _simplify(text: str, english: bool) -> str:
         text = html.unescape(text) if "&" in text else text
     text = _apply(_MARKUP, _SPACES.sub(" ", _without_symbols(text)))
     text = _join_lines(text)
-    text = _EMAIL.sub(lambda match: _email(match, english), text)
     text = _URL.sub(lambda match: _host(match, english), text)
+    text = _EMAIL.sub(lambda match: _email(match, english), text)
     text = _BARE_HOST.sub(lambda match: _host(match, english), text)
     text = _PHONE_NUMBERS.sub(lambda match: _phone_number(match, english), text)
     if english:

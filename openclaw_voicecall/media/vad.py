@@ -29,6 +29,8 @@ FLOOR_SECONDS: Final = 2.0
 
 _STEP_MS: Final = 10
 _STEP_BYTES: Final = _STEP_MS * SAMPLE_RATE // 1000
+_LOOK_BACK: Final = 40
+"""Steps by which speech may lie before its detection: what came earlier was some other sound."""
 _FLOOR_GROUP: Final = 10
 """Steps whose median level stands for a tenth of a second in the floor."""
 _QUIETEST_FLOOR: Final = -65.0
@@ -82,6 +84,7 @@ class EnergyVad:
         self._floor = _QUIETEST_FLOOR
         self._count = 0
         self._last_loud = 0
+        self._sound_began = 0
         self._speaking = False
 
     @property
@@ -109,10 +112,13 @@ class EnergyVad:
                     self._speaking = False
                     self._window.clear()
                     found.append((False, self._last_loud))
-            elif level >= self._start_level() and (began := self._speech_began()) is not None:
-                self._speaking = True
+            elif level >= self._start_level():
+                if self._count - self._last_loud > self._start_steps:
+                    self._sound_began = self._count - 1
                 self._last_loud = self._count
-                found.append((True, began))
+                if self._is_speech():
+                    self._speaking = True
+                    found.append((True, max(self._sound_began, self._count - _LOOK_BACK)))
         rest = self._steps.pending
         return [
             Edge(speaking, ((self._count - at) * _STEP_BYTES + rest) / SAMPLE_RATE) for speaking, at in found
@@ -124,20 +130,18 @@ class EnergyVad:
     def _stop_level(self) -> float:
         return max(self._floor + self._rise / 2, self._min - self._rise / 2)
 
-    def _speech_began(self) -> int | None:
-        """The step in which speech began, when the window holds enough of it."""
+    def _is_speech(self) -> bool:
+        """Whether the window holds enough sound, and uneven sound."""
         threshold = self._start_level()
         levels = list(self._window)
         loud = [index for index, level in enumerate(levels) if level >= threshold]
         if len(loud) < self._start_steps:
-            return None
+            return False
         # The first loud step is left out: everything is uneven where it begins.
         sound = levels[loud[0] + 1 :]
         changes = [abs(after - before) for before, after in pairwise(sound)]
         needed = max(self._unevenness, _UNLEARNED_UNEVENNESS_DB) if self._assumed else self._unevenness
-        if sum(changes) < needed * len(changes):
-            return None
-        return self._count - (len(levels) - loud[0])
+        return sum(changes) >= needed * len(changes)
 
     def _learn(self, level: float) -> None:
         self._group.append(level)

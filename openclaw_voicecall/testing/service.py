@@ -135,7 +135,7 @@ class RunningService:
         self._stdout, self._stderr = _Reader(process.stdout), _Reader(process.stderr)
         ready = self._stdout.wait_for(re.compile(r"\bready\b"), self._start_timeout)
         if ready is None:
-            raise self._failed(f"the service was not ready within {self._start_timeout:.0f} s")
+            raise self._failed(f"the service did not get ready (limit {self._start_timeout:.0f} s)")
         announced = re.search(r"https?://127\.0\.0\.1:\d+", ready)
         self.url = announced[0] if announced else self.url
 

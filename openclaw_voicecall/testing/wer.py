@@ -9,10 +9,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 _ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
-_TENS = ("", "", *"twenty thirty forty fifty sixty seventy eighty ninety".split())
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+) + ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
+_TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _ORDINALS = {
     "one": "first",
     "two": "second",
@@ -93,23 +104,20 @@ def number_words(number: int) -> str:
 
 
 def _digits_or_number(digits: str) -> str:
-    """Long and odd numbers are read digit by digit, years in pairs, the rest as numbers."""
+    """Long and odd numbers are read digit by digit, years in pairs, round and small ones as numbers."""
     number = int(digits)
-    odd = len(digits) == 3 and number % 100 or len(digits) == 4 and not (1100 <= number < 2000 or number % 100 == 0)
-    if len(digits) > 4 or digits[0] == "0" or odd:
+    is_year = 1100 <= number < 2000
+    if len(digits) > 4 or digits[0] == "0" or (number >= 200 and number % 100 and not is_year):
         return " ".join(_ONES[int(digit)] for digit in digits)
-    if 1100 <= number < 2000 and number % 100:
+    if is_year and number % 100:
         return f"{number_words(number // 100)} {number_words(number % 100)}"
     return number_words(number)
 
 
 def _ordinal(number: int) -> str:
     *before, last = number_words(number).split()
-    if last in _ORDINALS:
-        last = _ORDINALS[last]
-    else:
-        last = f"{last[:-1]}ieth" if last.endswith("y") else f"{last}th"
-    return " ".join([*before, last])
+    regular = f"{last[:-1]}ieth" if last.endswith("y") else f"{last}th"
+    return " ".join([*before, _ORDINALS.get(last, regular)])
 
 
 def _distance(said: Sequence[str], heard: Sequence[str]) -> int:

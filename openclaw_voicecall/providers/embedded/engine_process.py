@@ -44,6 +44,7 @@ class _Life:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._last_words = ""
+        self._killed = False
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks = [asyncio.create_task(self._read_replies()), asyncio.create_task(self._read_errors())]
 
@@ -53,7 +54,7 @@ class _Life:
 
     @property
     def over(self) -> bool:
-        return self._tasks[0].done()
+        return self._killed or self._tasks[0].done()
 
     async def ask(self, payload: bytes, limit: float) -> bytes:
         """Ask and wait for the answer; raises `_Died` or `VendorRejected`."""
@@ -78,6 +79,7 @@ class _Life:
         await self._process.wait()
 
     def kill(self) -> None:
+        self._killed = True
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 

@@ -36,7 +36,8 @@ class Reporter:
     ) -> dict[str, Any]:
         """Report an event and return the service's answer.
 
-        Each attempt may take `limit` seconds. A repetition carries the same nonce and signature, so the service can tell it from a second event.
+        Each attempt may take `limit` seconds. A repetition carries the same nonce and signature, so the service can
+        tell it from a second event.
 
         Raises:
             VendorUnavailable: The service cannot be reached, refuses the report, or answers something else than a

@@ -147,3 +147,4 @@ def test_built_in_references_leave_others_alone():
     assert resolve_reference("vault:x", {}) is None
     assert resolve_reference("env:X", {"X": "1"}) == "1"
     assert resolve_reference("env:X", {}) is None
+    assert resolve_reference("env:X", {"X": ""}) is None

@@ -81,7 +81,9 @@ async def _receive(ws: aiohttp.ClientWebSocketResponse, line: FarEnd, start: flo
     loop = asyncio.get_running_loop()
     async for message in ws:
         try:
-            if message.type is aiohttp.WSMsgType.ERROR and not isinstance(message.data, aiohttp.WebSocketError):
+            if message.type is aiohttp.WSMsgType.ERROR and not isinstance(
+                message.data, aiohttp.WebSocketError
+            ):
                 break  # no answer to our pings, or a broken connection
             if message.type is not aiohttp.WSMsgType.TEXT:
                 raise RemoteProtocolError(

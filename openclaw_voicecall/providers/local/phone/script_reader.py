@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -18,6 +19,9 @@ from openclaw_voicecall.providers.local.phone import script as parts
 BUILT_IN = Path(__file__).parent / "scripts"
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 5
+"""Levels of `repeat`."""
+MAX_NESTING = 30
+"""Levels of YAML."""
 
 _ANSWERS = {
     "yes": "yes",
@@ -67,17 +71,32 @@ def read_script(text: str, path: Path) -> parts.Script:
         ScriptError: As `load_script`.
     """
     try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                raise ScriptError(f"{path}:{event.start_mark.line + 1}: a script has no aliases; write the steps out")
+        _refuse_knots(text, path)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise ScriptError(f"{path}:{line}: {error.problem or 'not YAML'}") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ScriptError(f"{path}:1: not YAML: {type(error).__name__}") from error
+        raise ScriptError(f"{path}:{_line(mark)}: {error.problem or 'not YAML'}") from error
+    except yaml.YAMLError as error:
+        raise ScriptError(f"{path}:1: not YAML: {error}") from error
     return _ScriptReader(path).script(root)
+
+
+def _refuse_knots(text: str, path: Path) -> None:
+    """Aliases could make a small file endless, and deep nesting would use up the stack of the reader."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ScriptError(
+                f"{path}:{_line(event.start_mark)}: a script has no aliases; write the steps out"
+            )
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_NESTING:
+            raise ScriptError(f"{path}:{_line(event.start_mark)}: nested too deep")
+
+
+def _line(mark: Any) -> int:
+    """The line of a mark, counted from 1; the stubs of PyYAML disagree about what kinds of marks there are."""
+    return mark.line + 1 if mark is not None else 1
 
 
 class _Fields:
@@ -127,7 +146,7 @@ class _ScriptReader:
         self._path = path
 
     def error(self, node: yaml.Node | None, problem: str) -> ScriptError:
-        line = node.start_mark.line + 1 if node is not None else 1
+        line = _line(node.start_mark if node is not None else None)
         return ScriptError(f"{self._path}:{line}: {problem}")
 
     def script(self, root: yaml.Node | None) -> parts.Script:

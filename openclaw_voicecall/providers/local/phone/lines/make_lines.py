@@ -50,14 +50,18 @@ def speak(text: str) -> bytes:
         subprocess.run(["flite", "-voice", VOICE, "-t", text, "-o", spoken], check=True)
         margin = ("pad", str(MARGIN_SECONDS), str(MARGIN_SECONDS))
         ends = (*_TRIM, "reverse", *_TRIM, "reverse", *margin)
-        subprocess.run(["sox", spoken, "-r", "8000", trimmed, "gain", "-6", "rate", "8000", *ends], check=True)
+        subprocess.run(
+            ["sox", spoken, "-r", "8000", trimmed, "gain", "-6", "rate", "8000", *ends], check=True
+        )
         gain = LEVEL_DBFS - loudness(_mulaw(trimmed, 0.0))
         return _mulaw(trimmed, gain)
 
 
 def _mulaw(path: Path, gain: float) -> bytes:
     raw = ("-t", "raw", "-e", "mu-law", "-r", "8000", "-c", "1", "-")
-    return subprocess.run(["sox", "-D", path, *raw, "gain", f"{gain:.2f}"], check=True, capture_output=True).stdout
+    return subprocess.run(
+        ["sox", "-D", path, *raw, "gain", f"{gain:.2f}"], check=True, capture_output=True
+    ).stdout
 
 
 if __name__ == "__main__":
