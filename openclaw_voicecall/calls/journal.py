@@ -25,7 +25,7 @@ FEED_QUEUE = 4096
 """Entries that may wait for a slow reader of the feed; beyond it the reader is cut off."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Lane:
     """One reader's own bounded queue."""
 

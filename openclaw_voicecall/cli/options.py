@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -73,7 +74,11 @@ def common_options(function: F) -> F:
 
 def _remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
     invocation = context.ensure_object(Invocation)
-    if value and parameter.name is not None:
+    if not value or parameter.name is None:
+        return
+    # Asked once for each command on the way down; the environment must not undo what an option has said before.
+    from_environment = context.get_parameter_source(parameter.name) is ParameterSource.ENVIRONMENT
+    if not (from_environment and getattr(invocation, parameter.name)):
         setattr(invocation, parameter.name, value)
 
 

@@ -25,7 +25,7 @@ def plugins(invocation: Invocation, verbose: bool) -> None:
         registers = "; ".join(
             f"{kind.replace('_', ' ')}: {', '.join(names)}" for kind, names in plugin.registers.items()
         )
-        distribution = f"{plugin.distribution or '-'} {plugin.version}".strip()
+        distribution = f"{plugin.distribution} {plugin.version}" if plugin.distribution else "-"
         rows.append((plugin.name, plugin.source, distribution, registers or "nothing"))
     click.echo("\n".join(table(rows)))
     if verbose:

@@ -80,8 +80,8 @@ def phone(
 ) -> None:
     """Ring the running service from this machine.
 
-    The telephone needs no account: it speaks with the local line of the service, in real telephone audio. Ctrl-C hangs up.
-    With --json it prints the report of the phone.
+    The telephone needs no account: it speaks with the service's local line, in real telephone audio. Ctrl-C hangs
+    up. With --json it prints the report of the phone.
     """
     from openclaw_voicecall.cli.service import state_of
     from openclaw_voicecall.cli.summary import exit_code_of

@@ -272,33 +272,9 @@ def build_config_model(
         DuplicateProvider: Two names differ only in punctuation, or a carrier and a section share one.
     """
     all_carriers = {**known.KNOWN_CARRIERS, **(carriers or {})}
-    streaming = _with_providers(
-        speech.StreamingConfig, "Transcriber", {**known.KNOWN_TRANSCRIBERS, **(transcribers or {})}
-    )
-    tts = _with_providers(
-        speech.TtsConfig, "Synthesizer", {**known.KNOWN_SYNTHESIZERS, **(synthesizers or {})}
-    )
-    detection = _with_providers(speech.TurnDetectionConfig, "TurnDetector", turn_detectors or {})
-    realtime = _with_providers(
-        speech.RealtimeConfig, "RealtimeModel", {**known.KNOWN_REALTIME_MODELS, **(realtime_models or {})}
-    )
-    number: Any = create_model(
-        "NumberConfig",
-        __base__=speech.NumberConfig,
-        __doc__=speech.NumberConfig.__doc__,
-        tts=_replaced(tts, "tts", speech.NumberConfig),
-    )
-    responder_group = _group("ResponderProviders", responders or {})
-    fields: dict[str, Any] = {
-        "streaming": (streaming, streaming()),
-        "tts": (tts, tts()),
-        "turn_detection": (detection, detection()),
-        "realtime": (Annotated[realtime, NO_EFFECT], realtime()),
-        "numbers": (dict[E164, number], _field_like(VoiceCallConfig, "numbers", default_factory=dict)),
-        "responders": (
-            responder_group,
-            _field_like(VoiceCallConfig, "responders", default=responder_group()),
-        ),
+    fields = {
+        **_speech_fields(transcribers or {}, synthesizers or {}, turn_detectors or {}, realtime_models or {}),
+        "responders": _providers_field("Responder", VoiceCallConfig, "responders", responders or {}),
     }
     own = {*keys_of(VoiceCallConfig), *VoiceCallConfig.model_fields}
     for kind, models in (("carrier", all_carriers), ("section", sections or {})):
@@ -308,31 +284,49 @@ def build_config_model(
             if field_name in fields:
                 raise DuplicateProvider(f'two plugins want the section "{name}"')
             fields[field_name] = field
-    model = create_model(
-        "VoiceCallConfig", __base__=VoiceCallConfig, __doc__=VoiceCallConfig.__doc__, **fields
-    )
+    model = _extended(VoiceCallConfig, fields)
     model.carrier_names = frozenset(all_carriers)
     return model
 
 
-def _with_providers(base: type[Model], kind: str, models: Sections) -> type[Model]:
-    group = _group(f"{kind}Providers", models)
-    field = _field_like(base, "providers", default=group())
-    fields: dict[str, Any] = {"providers": (group, field)}
+def _speech_fields(
+    transcribers: Sections, synthesizers: Sections, turn_detectors: Sections, realtime_models: Sections
+) -> dict[str, Any]:
+    streaming = _with_providers(
+        "Transcriber", speech.StreamingConfig, {**known.KNOWN_TRANSCRIBERS, **transcribers}
+    )
+    tts = _with_providers("Synthesizer", speech.TtsConfig, {**known.KNOWN_SYNTHESIZERS, **synthesizers})
+    detection = _with_providers("TurnDetector", speech.TurnDetectionConfig, turn_detectors)
+    realtime = _with_providers(
+        "RealtimeModel", speech.RealtimeConfig, {**known.KNOWN_REALTIME_MODELS, **realtime_models}
+    )
+    own_tts = (tts | None, _field_like(speech.NumberConfig, "tts", default=None))
+    number: Any = _extended(speech.NumberConfig, {"tts": own_tts})
+    return {
+        "streaming": (streaming, streaming()),
+        "tts": (tts, tts()),
+        "turn_detection": (detection, detection()),
+        "realtime": (Annotated[realtime, NO_EFFECT], realtime()),
+        "numbers": (dict[E164, number], _field_like(VoiceCallConfig, "numbers", default_factory=dict)),
+    }
+
+
+def _extended(base: type[Model], fields: dict[str, Any]) -> type[Model]:
     return create_model(base.__name__, __base__=base, __doc__=base.__doc__, **fields)
 
 
-def _replaced(model: type[CamelModel], name: str, base: type[CamelModel]) -> Any:
-    return (model | None, _field_like(base, name, default=None))
+def _with_providers(kind: str, base: type[Model], models: Sections) -> type[Model]:
+    return _extended(base, {"providers": _providers_field(kind, base, "providers", models)})
+
+
+def _providers_field(kind: str, base: type[CamelModel], name: str, models: Sections) -> Any:
+    fields: dict[str, Any] = dict(_provider_fields(models).values())
+    group = create_model(f"{kind}Providers", __base__=CamelModel, **fields)
+    return (group, _field_like(base, name, default=group()))
 
 
 def _field_like(base: type[CamelModel], name: str, **default: Any) -> Any:
     return Field(description=base.model_fields[name].description, **default)
-
-
-def _group(title: str, models: Sections) -> type[CamelModel]:
-    fields: dict[str, Any] = dict(_provider_fields(models).values())
-    return create_model(title, __base__=CamelModel, **fields)
 
 
 def _provider_fields(models: Sections) -> dict[str, tuple[str, Any]]:

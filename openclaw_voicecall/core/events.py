@@ -191,5 +191,3 @@ class HangUpRequested(Event):
 
     reason: EndReason
     farewell: str = ""
-
-

@@ -128,8 +128,8 @@ class Floor:
         """The caller's voice began. A speaking agent yields at once."""
         if not self.is_open or self.caller.state is Caller.TALKING:
             return
+        self.words.speech_started(now, new=self.caller.state is Caller.QUIET)
         self.caller.step(SpeechStarted)
-        self.words.speech_started(now)
         self._timers.cancel(Timer.ENDPOINT, Timer.TRANSCRIPT)
         if self.agent.state is Agent.YIELDED:
             self._await_words(now + self._policy.barge_in.noise_after)

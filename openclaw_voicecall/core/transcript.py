@@ -1,7 +1,7 @@
 """What the words of a call tell about turns, and how much of an utterance was heard. Pure functions on text."""
 
 import re
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from typing import Final
 
 SPEECH_RATE: Final = 15.0
@@ -76,6 +76,18 @@ def heard_prefix(text: str, heard: float, duration: float | None) -> str:
     return line
 
 
-def without_first_words(text: str, count: int) -> str:
-    """The text after its first `count` words, empty if there are no more."""
-    return " ".join(text.split()[count:])
+def without_written(text: str, written: Sequence[str]) -> str:
+    """The words of a text that a record does not have yet, when its beginning was written down before.
+
+    Transcribers correct themselves, so about the same words are the same words: half of them have to agree. A text
+    that begins otherwise is new as a whole, because words that are written twice are better than lost ones.
+
+    Args:
+        text: What was heard of an utterance.
+        written: The words of the same utterance that were written down when it was not final yet.
+    """
+    words = text.split()
+    same = sum(
+        a.lower().strip(_EDGES) == b.lower().strip(_EDGES) for a, b in zip(words, written, strict=False)
+    )
+    return " ".join(words[len(written) :] if 2 * same >= len(written) else words)

@@ -12,7 +12,7 @@ from openclaw_voicecall.core.transcript import (
     ends_in_number,
     ends_in_question,
     heard_prefix,
-    without_first_words,
+    without_written,
 )
 
 
@@ -47,7 +47,7 @@ class CallerTurn:
         self._finals: list[str] = []
         self._interim = ""
         self._owed = False
-        self._written = 0
+        self._written: list[str] = []
         self.open = False
         """Whether something was heard that no final has closed yet."""
         self.asked = False
@@ -71,13 +71,13 @@ class CallerTurn:
         """The words of the open utterance."""
         return self._interim
 
-    def speech_started(self, now: float) -> None:
-        """Voice activity began: the open utterance goes on, or a new one starts."""
+    def speech_started(self, now: float, *, new: bool) -> None:
+        """Voice activity began: the open turn goes on, or a new one starts."""
         if self.asked:
             self._owed = True
             self.asked = False
-        if not self.open:
-            self._written = 0
+        if new:
+            self._written.clear()
         self.open = True
         self.ready = False
         self.has_edges = True
@@ -85,12 +85,12 @@ class CallerTurn:
 
     def hear(self, text: str, *, final: bool, talking: bool) -> str:
         """Take an interim or final text, and return those of its words that are new to the record."""
-        words = without_first_words(text, self._written)
+        words = without_written(text, self._written)
         if not final:
             self._interim = words
             self.open = self.open or bool(words)
             return words
-        self._written = 0
+        self._written.clear()
         if words or not talking:
             self._interim = ""
         if words:
@@ -119,7 +119,7 @@ class CallerTurn:
         Words that were not final count as written: a final that comes for them later brings only what it adds.
         """
         text = self.text
-        self._written += len(self._interim.split())
+        self._written += self._interim.split()
         self._finals.clear()
         self._interim = ""
         self._owed = self.open = self.asked = self.ready = self.cut_agent = False

@@ -241,8 +241,6 @@ class Pacer:
                 utterance.confirmed = True
             else:
                 utterance.rewind(heard)
-            if utterance.dropped:
-                del utterance.audio[utterance.sent :]
         self._queue = [each for each in self._queue if not each.dropped]
         self._start_generation(now)
         self._held = True
@@ -252,7 +250,7 @@ class Pacer:
         """Go on from where `hold` stopped."""
         if self._held:
             self._held = False
-            self._seen = self._drain = now
+            self._seen = now
 
     def clear(self, now: float) -> bool:
         """Drop every utterance, also those only announced, and end a hold.

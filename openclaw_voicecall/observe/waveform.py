@@ -175,7 +175,7 @@ def _words(lines: Sequence[SpokenLine], top: int, scale: float, seconds: float) 
             f'<rect x="{x:.1f}" y="{top + 2}" width="{max(end - x, 2):.1f}" height="2" rx="1" '
             f'fill="{_COLOURS.get(line.speaker, "#64748b")}" opacity="0.55"/>'
         )
-        text = f"{line.text} —" if line.interrupted else line.text
+        text = f"{line.text}—" if line.interrupted else line.text
         for row, words in enumerate(_wrap(text, int(room / _CHARACTER))):
             y = top + 18 + row * _LINE_HEIGHT
             parts.append(f'<text x="{x:.1f}" y="{y}" fill="#334155">{escape(words)}</text>')
@@ -229,6 +229,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         record = _record_of(wav, arguments[1]) if len(arguments) > 1 else None
         picture = wav.with_suffix(".svg")
+        picture.touch(mode=0o600)  # it holds what people said, as the recording does
         picture.write_text(waveform_svg(wav, spoken_lines(record, wav) if record else ()), encoding="utf-8")
     except MediaError as error:
         print(error, file=sys.stderr)

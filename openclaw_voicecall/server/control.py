@@ -52,7 +52,7 @@ class MessageBody(CamelModel):
 class DigitsBody(CamelModel):
     """Body of `dtmf`."""
 
-    digits: str = Field(pattern=r"\A[0-9A-Da-d*#wW]{1,32}\Z")
+    digits: str = Field(pattern=r"^[0-9A-Da-d*#wW]{1,32}$")
 
 
 class EndBody(CamelModel):

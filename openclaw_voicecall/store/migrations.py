@@ -71,7 +71,7 @@ def applied_steps(connection: sqlite3.Connection) -> frozenset[str]:
     """Names of the steps that the database has had; none for a new one."""
     if _MIGRATIONS_TABLE not in _tables(connection):
         return frozenset()
-    rows = connection.execute(f"SELECT name FROM {_MIGRATIONS_TABLE} WHERE migration_set = ?", (_SET,))  # noqa: S608
+    rows = connection.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = ?", (_SET,))
     return frozenset(name for (name,) in rows)
 
 

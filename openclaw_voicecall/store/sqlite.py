@@ -27,12 +27,13 @@ _SELECT_CALL = f"SELECT {', '.join(_CALL_COLUMNS)} FROM calls"  # noqa: S608 - o
 _SELECT_ENTRY = f"SELECT {', '.join(_ENTRY_COLUMNS)} FROM journal"  # noqa: S608 - our own column names
 
 _PUT_CALL = (
+    # Built of our own column names, like the next.
     f"INSERT INTO calls ({', '.join(_CALL_COLUMNS)}) VALUES ({', '.join('?' * len(_CALL_COLUMNS))}) "  # noqa: S608
     "ON CONFLICT (call_id) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in _CALL_COLUMNS if name != "call_id")
 )
-# Not `INSERT OR IGNORE`: that would also swallow an entry that lacks a value.
 _ADD_ENTRY = (
+    # Not `INSERT OR IGNORE`: that would also swallow an entry that lacks a value.
     f"INSERT INTO journal ({', '.join(_ENTRY_COLUMNS)}) VALUES ({', '.join('?' * len(_ENTRY_COLUMNS))}) "  # noqa: S608
     "ON CONFLICT (call_id, seq) DO NOTHING"
 )

@@ -283,7 +283,8 @@ async def test_the_end_of_one_utterance_is_not_heard_again_in_the_next(transcrib
     ]
 
 
-async def test_interims_grow_while_the_caller_speaks(transcriber, decoder):
+async def test_interims_grow_while_the_caller_speaks(transcriber, decoder, monkeypatch):
+    monkeypatch.setattr("openclaw_voicecall.providers.embedded.decoder._CROWDED_SHARE", 100)
     audio = prompt("confbridge-pin-bad.ulaw")
     async with line(transcriber) as caller:
         await caller.stream.speech_started()
@@ -400,6 +401,22 @@ async def test_the_one_who_waits_for_an_answer_is_decoded_first():
         assert decoder.busy
         gate.set()
     assert order == [b"first", b"final", b"pause", b"interim"]
+    assert not decoder.busy
+
+
+async def test_interims_are_left_out_while_the_worker_has_too_much_to_do(looptime):
+    class Process:
+        async def ask(self, audio, *, limit):
+            await asyncio.sleep(0.5)
+            return b"words"
+
+    decoder = Decoder(Process())
+    busy = []
+    for _ in range(3):
+        busy.append(decoder.busy)
+        await decoder.decode(b"", Urgency.FINAL)
+    assert busy == [False, False, True]
+    await asyncio.sleep(3)
     assert not decoder.busy
 
 

@@ -530,7 +530,7 @@ async def test_the_phone_says_its_lines_in_answer_and_interrupts_on_time(service
               - wait: agent
                 pause: 0.3
               - say: "what time is it please"
-              - interrupt: {after_ms: 400, say: "Thank you, that is all. Goodbye."}
+              - interrupt: {after_ms: 400, say: "That is all, thank you. Goodbye."}
               - hang_up
             """),
         record=tmp_path / "line.wav",

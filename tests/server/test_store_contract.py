@@ -148,6 +148,15 @@ async def test_opening_a_second_time_keeps_the_first_ones_locks(tmp_path):
         assert len(await first.list_calls()) == len(await second.list_calls()) == 40
 
 
+async def test_many_may_open_a_new_database_at_the_same_moment(tmp_path):
+    stores = await asyncio.gather(*(SqliteStore.open(tmp_path / "calls.db") for _ in range(8)))
+    for number, store in enumerate(stores):
+        await store.put_call(example_record(f"call-{number}"))
+    assert len(await stores[0].list_calls()) == 8
+    for store in stores:
+        await store.close()
+
+
 async def test_a_database_that_another_program_holds_is_reported_as_that(tmp_path, monkeypatch):
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 50)
     path = tmp_path / "calls.db"

@@ -109,9 +109,11 @@ async def test_what_was_acknowledged_survives_a_kill_at_any_moment(tmp_path, see
         process.send_signal(signal.SIGKILL)
         rest = process.stdout.read().decode()
     acknowledged += [line.split() for line in rest.split("\n")[:-1]]
-    assert (tmp_path / "calls.db-wal").stat().st_size > 0
+    left = [path.read_bytes(), (tmp_path / "calls.db-wal").read_bytes()]
+    assert len(left[1]) > 0
     async with await SqliteStore.open(path, read_only=True) as store:
         assert await missing_of(acknowledged, store) == []
+    assert [path.read_bytes(), (tmp_path / "calls.db-wal").read_bytes()] == left
     async with await SqliteStore.open(path) as store:
         assert await missing_of(acknowledged, store) == []
 

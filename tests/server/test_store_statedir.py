@@ -1,5 +1,6 @@
 """The state directory: whose it is, who may be the service in it, and where its socket lies."""
 
+import fcntl
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from openclaw_voicecall.errors import ServiceRunning, StoreError
+from openclaw_voicecall.store import statedir
 from openclaw_voicecall.store.statedir import StateDir
 
 pytestmark = pytest.mark.server
@@ -189,36 +191,15 @@ def test_a_released_lock_can_be_taken_again_and_released_twice(tmp_path):
         pass
 
 
-def test_a_command_that_looks_does_not_keep_a_service_from_starting(tmp_path):
+def test_a_command_that_just_looks_does_not_keep_a_service_from_starting(tmp_path, monkeypatch):
     state = StateDir.open(tmp_path, {})
     state.acquire().release()
-    looker = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            textwrap.dedent(
-                """
-                import sys
-                from pathlib import Path
-                from openclaw_voicecall.store.statedir import StateDir
-                state = StateDir.open(Path(sys.argv[1]), {}, create=False)
-                print("looking", flush=True)
-                while True:
-                    state.read_service()
-                """
-            ),
-            str(tmp_path),
-        ],
-        stdout=subprocess.PIPE,
-    )
-    try:
-        looker.stdout.readline()
-        for _ in range(200):
-            state.acquire().release()
-    finally:
-        looker.kill()
-        looker.wait()
-        looker.stdout.close()
+    looking = os.open(state.lock_file, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr(statedir.time, "sleep", lambda seconds: fcntl.flock(looking, fcntl.LOCK_UN))
+    with state.acquire():
+        assert state.lock_file.read_text() == f"{os.getpid()}\n"
+    os.close(looking)
 
 
 def test_a_lock_that_is_a_link_elsewhere_is_refused(tmp_path):

@@ -354,9 +354,13 @@ def test_warnings_of_python_go_the_same_way():
 
 
 def test_in_a_host_the_filter_alone_protects_its_own_handlers():
+    class OwnFormatter(logging.Formatter):
+        def format(self, record):
+            return super().format(record) + repr(record.exc_info)
+
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter("%(call_id)s|%(message)s"))
+    handler.setFormatter(OwnFormatter("%(call_id)s|%(message)s"))
     handler.addFilter(RedactionFilter(Redactor(secrets=["canary-42"])))
     logger.addHandler(handler)
     try:
@@ -367,6 +371,6 @@ def test_in_a_host_the_filter_alone_protects_its_own_handlers():
             logger.exception("x")
     finally:
         logger.removeHandler(handler)
-    assert stream.getvalue().startswith("|+1555***0001 ***\n")
+    assert stream.getvalue().startswith("|+1555***0001 ***None\n")
     assert "canary-42" not in stream.getvalue()
     assert "ValueError: ***" in stream.getvalue()

@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import itertools
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from enum import IntEnum
@@ -11,6 +12,10 @@ from typing import Self
 
 from openclaw_voicecall.providers.embedded.engine_process import EngineProcess
 
+_CROWDED_SHARE = 0.4
+"""Share of the worker's time. Above it interims are left out, so that nobody waits for his final behind one."""
+_SHARE_SECONDS = 2.0
+"""Seconds over which that share is counted."""
 _TIMEOUT = 5.0
 """Seconds. The longest utterance takes half a second on one core; a worker that takes ten times that hangs."""
 
@@ -35,6 +40,8 @@ class Decoder:
         self._queue: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
         self._taken = False
+        self._work: deque[tuple[float, float]] = deque()
+        """When each recent decode ended, and how many seconds it took."""
 
     @classmethod
     @asynccontextmanager
@@ -46,8 +53,11 @@ class Decoder:
 
     @property
     def busy(self) -> bool:
-        """Whether something is being decoded right now, so that an interim would have to wait."""
-        return self._taken
+        """Whether an interim would be in the way: something is being decoded, or was most of the time lately."""
+        since = asyncio.get_running_loop().time() - _SHARE_SECONDS
+        while self._work and self._work[0][0] < since:
+            self._work.popleft()
+        return self._taken or sum(took for _, took in self._work) > _CROWDED_SHARE * _SHARE_SECONDS
 
     @property
     def pid(self) -> int | None:
@@ -57,9 +67,13 @@ class Decoder:
     async def decode(self, audio: bytes, urgency: Urgency) -> str:
         """The words in mu-law audio; empty when there are none. Raises `VendorError`."""
         await self._wait(urgency)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             return (await self._process.ask(audio, limit=_TIMEOUT)).decode()
         finally:
+            ended = loop.time()
+            self._work.append((ended, ended - began))
             self._pass_on()
 
     async def _wait(self, urgency: Urgency) -> None:

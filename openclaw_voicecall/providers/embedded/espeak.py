@@ -1,6 +1,7 @@
 """espeak-ng through its C library. Runs inside a worker process: the library is not safe for threads."""
 
 import ctypes
+import re
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ _UTF8: Final = 1
 _RATE_PARAMETER: Final = 1
 _WORDS_PER_MINUTE: Final = 165
 _OK: Final = 0
+_VOICE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
@@ -61,7 +63,7 @@ class EspeakLibrary:
         Raises:
             ValueError: There is none of these voices, or the text cannot be spoken.
         """
-        if not any(self._library.espeak_SetVoiceByName(voice.encode()) == _OK for voice in voices):
+        if not any(map(self._has_voice, voices)):
             raise ValueError(f"espeak-ng has no voice {' or '.join(voices)}")
         self._library.espeak_SetParameter(_RATE_PARAMETER, round(_WORDS_PER_MINUTE * speed), 0)
         self._pieces.clear()
@@ -70,6 +72,11 @@ class EspeakLibrary:
         if result != _OK:
             raise ValueError(f"espeak-ng cannot speak this: error {result}")
         return self._rate, b"".join(self._pieces)
+
+    def _has_voice(self, voice: str) -> bool:
+        """Use this voice, if there is one. A path would make the library read any file as a voice."""
+        named = _VOICE_NAME.fullmatch(voice) is not None
+        return named and self._library.espeak_SetVoiceByName(voice.encode()) == _OK
 
     def _take(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, events: int | None) -> int:
         if samples and count > 0:

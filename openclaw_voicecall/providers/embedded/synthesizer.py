@@ -93,6 +93,7 @@ class LocalSynthesizer:
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[bytes, None]:
         """Yield mu-law audio of one utterance. An engine that fails is replaced by the next for this utterance."""
+        speakable(request.text, self._engines[0].name)
         audio = b""
         for engine in self._engines:
             try:

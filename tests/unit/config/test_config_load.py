@@ -540,3 +540,19 @@ def test_a_proxy_is_an_address():
 def test_a_missing_file_that_was_named_is_an_error_and_not_a_default():
     assert "nowhere.json5: the configuration cannot be read" in refused("nowhere.json5")
     assert "cannot be read" in refused(None, env={"OPENCLAW_VOICECALL_CONFIG": "nowhere.json5"})
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (float("inf"), "a number that is not finite"),
+        (float("nan"), "a number that is not finite"),
+        (2**70, "a number that is too large"),
+        ("\ud800", "text with a half character in it"),
+        (b"x", "a value of type bytes"),
+        ({1, 2}, "a value of type set"),
+    ],
+)
+def test_what_json_cannot_carry_is_refused_with_its_place(value, found):
+    message = refused({"tts": {"providers": {"openai": {"speed": value}}}})
+    assert message.endswith(f"tts.providers.openai.speed: expected a setting, found {found}")

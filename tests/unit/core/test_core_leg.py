@@ -95,7 +95,9 @@ def test_a_hang_up_before_the_first_fact_releases_the_call():
 def test_a_hang_up_while_it_rings_happens_at_once_even_with_a_farewell():
     line = Line(outbound=True)
     line.at(0.0, e.CallPlaced(), e.CallRinging())
-    assert line.at(1.0, e.HangUpRequested(EndReason.AGENT_HUNG_UP, "Bye.")) == [c.HangUp(EndReason.AGENT_HUNG_UP)]
+    assert line.at(1.0, e.HangUpRequested(EndReason.AGENT_HUNG_UP, "Bye.")) == [
+        c.HangUp(EndReason.AGENT_HUNG_UP)
+    ]
     assert line.at(1.1, e.CallAnswered(), e.CallRinging()) == []
     assert line.leg is Leg.ENDING
 

@@ -321,6 +321,11 @@ def test_hold_and_clear_say_whether_the_carrier_may_still_have_audio() -> None:
     assert pacer.mark_echoed("0:1", 0.1) == 1
     assert not pacer.hold(0.11), "its echo shows that the carrier is empty"
     pacer.clear(0.2)
+    said(pacer, 5, silence(100))
+    said(pacer, 6, silence(100))
+    pacer.due(0.3)
+    assert pacer.mark_echoed("2:5", 0.4) == 5
+    assert pacer.clear(0.41), "more was sent after the mark that came back"
     pacer.announce(2)
     pacer.push(2, silence(100))
     pacer.due(1.0)
@@ -349,6 +354,46 @@ def test_clear_leaves_nothing_and_late_pushes_of_cleared_utterances_are_ignored(
     )
     assert pacer.buffered == 0.0
     assert not pacer.playing(0.3)
+
+
+def test_audio_after_a_clear_starts_at_once_and_old_echoes_tell_nothing() -> None:
+    pacer = Pacer()
+    said(pacer, 1, silence(300))
+    said(pacer, 2, SECOND)
+    pacer.due(0.0)
+    pacer.clear(0.1)
+    assert pacer.mark_echoed("0:1", 0.11) is None
+    said(pacer, 3, silence(20))
+    assert pacer.due(0.2)[0] == SendAudio(silence(20), 0.2)
+
+
+def test_an_echo_of_an_utterance_that_a_hold_counted_as_heard_is_not_reported_twice() -> None:
+    pacer = Pacer()
+    said(pacer, 1, silence(100))
+    pacer.due(0.0)
+    pacer.hold(0.1)
+    assert pacer.mark_echoed("0:1", 0.11) is None
+    assert pacer.overdue(0.12) == [1]
+
+
+def test_nothing_is_added_to_a_finished_utterance() -> None:
+    pacer = Pacer()
+    said(pacer, 1, silence(20))
+    pacer.push(1, silence(20))
+    assert audio_of(pacer.due(0.0)) == silence(20)
+
+
+def test_an_end_that_comes_late_is_no_lag_of_the_carrier() -> None:
+    pacer = Pacer()
+    pacer.announce(1)
+    pacer.push(1, silence(100))
+    pacer.due(0.0)
+    pacer.finish(1)
+    assert pacer.due(0.6) == [SendMark("0:1")]
+    assert pacer.mark_echoed("0:1", 0.6) == 1
+    said(pacer, 2, SECOND)
+    pacer.due(0.7)
+    assert pacer.position(0.9) == Position(2, pytest.approx(0.2), 1.0)
 
 
 def test_clear_ends_a_hold() -> None:

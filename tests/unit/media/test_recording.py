@@ -81,6 +81,14 @@ def test_what_the_carrier_cleared_is_not_in_the_recording() -> None:
     assert channels(recorder.take(0.14))[1] == linear(mark(1, 400), silence(50), mark(2), silence(20))
 
 
+def test_audio_after_a_clear_does_not_continue_what_was_cleared() -> None:
+    recorder = StereoRecorder()
+    recorder.agent(0.0, mark(1, 800))
+    recorder.clear_agent(0.02)
+    recorder.agent(0.09, mark(2))
+    assert channels(recorder.take(0.11))[1] == linear(mark(1), silence(70), mark(2))
+
+
 def test_clearing_what_was_taken_changes_nothing_and_clearing_nothing_is_fine() -> None:
     recorder = StereoRecorder()
     recorder.clear_agent(0.0)
@@ -97,6 +105,15 @@ def test_audio_for_a_time_that_was_taken_is_dropped_and_counted() -> None:
     recorder.agent(0.04, mark(2))
     assert recorder.dropped == 160 + 80
     assert channels(recorder.take(0.06))[1] == linear(mark(2, 80))
+
+
+def test_the_part_that_is_not_late_is_placed_over_what_is_there() -> None:
+    recorder = StereoRecorder()
+    recorder.agent(0.0, mark(1, 800))
+    recorder.take(0.05)
+    recorder.agent(0.04, mark(2))
+    assert recorder.dropped == 80
+    assert channels(recorder.take(0.1))[1] == linear(mark(2, 80), mark(1, 320))
 
 
 def test_a_wrong_time_cannot_eat_the_memory() -> None:

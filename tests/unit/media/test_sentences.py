@@ -36,12 +36,15 @@ def test_sentences_leave_one_by_one_and_the_last_at_the_end() -> None:
         ("See https://a.example.com/x.html now. Ok.", ["See https://a.example.com/x.html now.", "Ok."]),
         ("Take No. 5 and wait. Ok.", ["Take No. 5 and wait.", "Ok."]),
         ("Is it? No. That is wrong.", ["Is it?", "No.", "That is wrong."]),
+        ("Read vol. 2 first. Ok.", ["Read vol. 2 first.", "Ok."]),
         ("It is approx. 5 miles. Ok.", ["It is approx. 5 miles.", "Ok."]),
         ("I live in the U.S. He does not.", ["I live in the U.S.", "He does not."]),
         ("Mr. J. Smith called. Ok.", ["Mr. J. Smith called.", "Ok."]),
         ("Really?! Yes! Good.", ["Really?!", "Yes!", "Good."]),
         ('He said "Go." Then he left.', ['He said "Go."', "Then he left."]),
         ("**Hello.** What is it?", ["**Hello.**", "What is it?"]),
+        ('What is it? "Go." Then he left.', ["What is it?", '"Go."', "Then he left."]),
+        ('He left. "Go on," she said. Ok.', ["He left.", '"Go on," she said.', "Ok."]),
         ("(I know.) Good.", ["(I know.)", "Good."]),
         ("See [the docs. All](https://x.example). Ok.", ["See [the docs. All](https://x.example).", "Ok."]),
         ("Run `a. B` now. Ok.", ["Run `a. B` now.", "Ok."]),
@@ -119,11 +122,9 @@ def test_the_rules_of_the_language_are_used_where_there_are_any() -> None:
     assert split("One. Two.", language="") == ["One.", "Two."]
 
 
-words = st.sampled_from(
-    ["\n", "\n\n", "- ", "1. ", "x" * 90]
-    + "Hello world. Dr. Smith, e.g. 5 No. 3.5 `x` — Why? “Yes.” (a. b) [l ](u) | … ...".split()
-    + "。 元気 U.S. **B.** I https://a.b/c.d".split()
-)
+SEAMS = ["\n", "\n\n", "- ", "1. ", "x" * 90]
+WORDS = "Hello world. Dr. Smith, e.g. 5 No. 3.5 `x` — Why? “Yes.” (a. b) [l ](u) | … ... 。 元気 U.S. **B.** I https://a.b/c.d"
+words = st.sampled_from([*SEAMS, *WORDS.split()])
 prose = st.lists(words, max_size=40).map(" ".join)
 
 

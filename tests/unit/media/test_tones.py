@@ -88,6 +88,12 @@ def test_a_tone_too_quiet_to_be_meant_is_no_beep() -> None:
     assert beeps(silence(200) + pcm_to_ulaw(samples) + silence(500)) == []
 
 
+def sweep(ms: int, low: float, high: float) -> bytes:
+    time = np.arange(ms * 8) / 8000
+    phase = 2 * np.pi * (low * time + (high - low) * time**2 / (2 * ms / 1000))
+    return pcm_to_ulaw(np.rint(9000 * np.sin(phase)).astype("<i2").tobytes())
+
+
 def chord(ms: int) -> bytes:
     return mixed(beep(ms, 440), beep(ms, 554), beep(ms, 659))
 
@@ -102,6 +108,7 @@ def chord(ms: int) -> bytes:
         beep(330, 950) + beep(330, 1400) + beep(330, 1800) + silence(1000),
         b"".join(beep(250, hz) for hz in (523, 587, 659, 698, 784, 659, 587, 523)) + silence(500),
         chord(2000) + silence(300),
+        sweep(1500, 600, 1200),
         white_noise(5000, -15, seed=3),
         voice(5000),
         silence(1000),
@@ -114,6 +121,7 @@ def chord(ms: int) -> bytes:
         "special information",
         "melody",
         "chord",
+        "siren",
         "hiss",
         "voice",
         "silence",

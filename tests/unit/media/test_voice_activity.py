@@ -89,6 +89,19 @@ def test_the_edges_do_not_depend_on_how_the_audio_arrives(pieces: list[int]) -> 
     assert found == [(speaking, pytest.approx(time, abs=1e-6)) for speaking, time in edges(audio)]
 
 
+def test_speech_that_falls_below_the_level_of_its_start_goes_on() -> None:
+    quieter = mixed(silence(800), pcm_to_ulaw((np.frombuffer(ulaw_to_pcm(beep(800)), "<i2") // 12).tobytes()))
+    audio = silence(2000) + voice(600) + quieter + silence(1000)
+    found = edges(mixed(audio, white_noise(4400, -40, seed=3)))
+    assert [time for _, time in found] == [pytest.approx(2.0, abs=0.05), pytest.approx(3.4, abs=0.05)]
+
+
+def test_a_voice_after_a_long_tone_is_not_placed_at_the_beginning_of_the_tone() -> None:
+    found = edges(silence(2000) + beep(1500) + voice(1000) + silence(500))
+    assert [speaking for speaking, _ in found] == [True, False]
+    assert 3.1 <= found[0][1] <= 3.6
+
+
 def test_two_edges_may_come_out_of_one_piece() -> None:
     audio = silence(500) + voice(700) + silence(700)
     started, stopped = EnergyVad().push(audio)

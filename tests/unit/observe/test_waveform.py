@@ -2,6 +2,7 @@
 
 import json
 import re
+import stat
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -154,6 +155,7 @@ def test_the_newest_recording_of_a_folder_is_drawn_with_the_words_of_its_call(
     picture = call.with_suffix(".svg").read_text(encoding="utf-8")
     assert "Hello there." in picture
     assert "another" not in picture
+    assert stat.S_IMODE(call.with_suffix(".svg").stat().st_mode) == 0o600
     assert str(call) in capsys.readouterr().out
 
 
