@@ -46,10 +46,11 @@ class CallPlan:
 
     policy: CallPolicy = field(default_factory=CallPolicy)
     responder: str = ""
-    transcriber: str = ""
+    """`responder` or `responder/model`."""
     synthesizer: str = ""
-    turn_detector: str = ""
+    """Key of the voice: one of our numbers that has its own, or empty for the common one."""
     voice: str = ""
+    """Name of a voice within the synthesizer; empty for the configured one."""
     language: str = "en"
     system_prompt: str = ""
     objective: str = ""

@@ -1,9 +1,11 @@
-"""Who may call, and how many calls there may be."""
+"""Who may call, how many calls there may be, and what is different for each of our numbers."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from openclaw_voicecall import hookimpl
-from openclaw_voicecall.api.policy import Admission, CallOffer
+from openclaw_voicecall.api.policy import Admission, CallOffer, CallPlan
 
 
 class ConcurrencyLimit:
@@ -51,8 +53,39 @@ class InboundPolicy:
         )
 
 
+class NumberRouter:
+    """Gives each of our numbers its own greeting, voice, responder and prompt: the setting `numbers`."""
+
+    name = "numbers"
+    order = 10
+
+    def __init__(self, numbers: Mapping[str, Any]) -> None:
+        self._numbers = numbers
+
+    async def route(self, offer: CallOffer, plan: CallPlan) -> CallPlan:
+        """The plan with what the dialled number says."""
+        number = self._numbers.get(offer.to_number) if offer.direction == "inbound" else None
+        if number is None:
+            return plan
+        changes: dict[str, Any] = {}
+        if number.inbound_greeting is not None:
+            changes["policy"] = replace(plan.policy, greeting=number.inbound_greeting)
+        if number.tts is not None:
+            changes["synthesizer"] = offer.to_number
+        if number.response_model is not None:
+            changes["responder"] = number.response_model
+        if number.response_system_prompt is not None:
+            changes["system_prompt"] = number.response_system_prompt
+        if number.response_timeout_ms is not None:
+            changes["response_timeout"] = number.response_timeout_ms / 1000
+        if number.agent_id is not None:
+            changes["agent_id"] = number.agent_id
+        return replace(plan, **changes)
+
+
 @hookimpl
 def voicecall_register_policies(register: Any, config: Any) -> None:
-    """Register the built-in policies."""
+    """Register the built-in policies and the router by number."""
     register(ConcurrencyLimit(config.max_concurrent_calls))
     register(InboundPolicy(config.inbound_policy, frozenset(config.allow_from)))
+    register(NumberRouter(config.numbers))

@@ -41,7 +41,7 @@ def equip(
         carrier=engines.carriers[record.carrier],
         speaking=Speaking(
             call_id=record.call_id,
-            chain=engines.synthesizers,
+            chain=engines.synthesizers.get(plan.synthesizer) or engines.synthesizers[""],
             post=session.post,
             note=session.note,
             clock=session.clock,

@@ -147,14 +147,15 @@ class JournalHub:
                 self._clean.set()
 
     async def _put(self, batch: list[Item]) -> None:
+        """Write changed records first: they matter more than the entries, and one bad entry must not hold them up."""
         latest = {record.call_id: record for record, _ in batch}
-        await self._store.append_journal([entry for _, entry in batch])
         for call_id, record in latest.items():
             if self._saved.get(call_id) != record:
                 await self._store.put_call(record)
                 self._saved[call_id] = record
             if record.over:
                 self._saved.pop(call_id, None)
+        await self._store.append_journal([entry for _, entry in batch])
 
 
 async def _observe(observer: CallObserver, lane: _Lane) -> None:

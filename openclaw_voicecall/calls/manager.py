@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 ORDER_LIMIT = 3.0
 """Seconds until an offered call must have an answer for the carrier."""
+TELLING = frozenset({EndReason.FAILED, EndReason.CARRIER_ERROR, EndReason.MEDIA_LOST})
+"""Ends whose detail, as the carrier words it, belongs into the record."""
 GOODBYE_LIMIT = 10.0
 """Seconds for a goodbye when the service stops."""
 HANG_UP_LIMIT = 3.0
@@ -90,6 +92,8 @@ class CallManager:
         clock: Both clocks.
         ids: Makes call ids.
         recordings: Folder for recordings when the configuration names none.
+        webhook_base: `http://host:port/voice/webhook`, without the carrier.
+        stream_base: `ws://host:port/voice/stream`, without the carrier and the token.
     """
 
     def __init__(
@@ -104,15 +108,15 @@ class CallManager:
         clock: Clock,
         ids: Ids,
         recordings: Path,
+        webhook_base: str,
+        stream_base: str,
     ) -> None:
         self.config = config
         self.clock = clock
         self.engines = room.engines
         self.draining = False
-        self.stream_base = ""
-        """`ws://host:port/voice/stream`, without the carrier and the token; set once the server listens."""
-        self.webhook_base = ""
-        """`http://host:port/voice/webhook`, without the carrier."""
+        self._stream_base = stream_base
+        self._webhook_base = webhook_base
         self._room = room
         self._admissions = admissions
         self._store = store
@@ -131,7 +135,7 @@ class CallManager:
 
     def webhook_url(self, carrier: str) -> str:
         """URL that a carrier's questions go to."""
-        return f"{self.webhook_base}/{carrier}"
+        return f"{self._webhook_base}/{carrier}"
 
     def session(self, call_id: str) -> CallSession:
         """The session of a live call, by our id or the carrier's. Raises `CallNotFound`."""
@@ -264,9 +268,10 @@ class CallManager:
             case "machine":
                 session.post(e.MachineDetected(event.verdict))
             case "ended":
-                if event.detail:
+                reason = event.reason or EndReason.FAILED
+                if event.detail and reason in TELLING:
                     session.detail = session.detail or event.detail
-                session.post(e.CallEnded(event.reason or EndReason.FAILED))
+                session.post(e.CallEnded(reason))
             case _:
                 logger.info("carrier %s says %r, which means nothing to us", carrier, event.kind)
         return LegOrder(action="none")
@@ -425,7 +430,7 @@ class CallManager:
         token = self._tokens.mint(entry.record.call_id, entry.record.carrier)
         return LegOrder(
             action="stream",
-            stream_url=f"{self.stream_base}/{entry.record.carrier}/{token}",
+            stream_url=f"{self._stream_base}/{entry.record.carrier}/{token}",
             fallback_text=entry.plan.policy.goodbye,
         )
 

@@ -15,6 +15,9 @@ from openclaw_voicecall.cli.failure import EXIT_INTERRUPTED
 from openclaw_voicecall.cli.view import CallView
 from openclaw_voicecall.errors import CallIsOver, ServiceError, VoiceCallError
 
+LOOK_EVERY = 5.0
+"""Seconds between two looks at the record of a call that is followed, should its feed hang."""
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -62,26 +65,43 @@ async def follow(
     Raises:
         ServiceError: The service went away before the call was over.
     """
+    showing = asyncio.create_task(_show(client, call_id, view))
     hanging_up = asyncio.create_task(_end_when_wanted(client, call_id, interrupts))
     try:
-        async with contextlib.aclosing(client.feed(call_id=call_id)) as feed:
-            async for item in feed:
-                if view is not None:
-                    view.show(entry_from_json(item["entry"]), record_from_json(item["call"]))
+        await _until_over(client, call_id, showing)
     except BrokenPipeError:
         # Nobody watches any more; a call that nobody watches and nobody can stop must not go on.
         with contextlib.suppress(VoiceCallError):
             await client.end_call(call_id)
         raise
     finally:
-        hanging_up.cancel()
-        await asyncio.wait([hanging_up])
+        for task in (showing, hanging_up):
+            task.cancel()
+        await asyncio.wait({showing, hanging_up})
     if view is not None:
         view.close()
     record = await client.get_call(call_id)
     if record["endedAt"] is None:
         raise ServiceError("the service stopped following the call before it was over")
     return record
+
+
+async def _show(client: ControlClient, call_id: str, view: CallView | None) -> None:
+    async with contextlib.aclosing(client.feed(call_id=call_id)) as feed:
+        async for item in feed:
+            if view is not None:
+                view.show(entry_from_json(item["entry"]), record_from_json(item["call"]))
+
+
+async def _until_over(client: ControlClient, call_id: str, showing: asyncio.Task[None]) -> None:
+    """Wait until the feed ends, or until the record says that the call is over and the feed just does not end."""
+    over_before = False
+    while not (await asyncio.wait({showing}, timeout=LOOK_EVERY))[0]:
+        over = (await client.get_call(call_id))["endedAt"] is not None
+        if over and over_before:
+            return
+        over_before = over
+    showing.result()
 
 
 async def _end_when_wanted(client: ControlClient, call_id: str, interrupts: Interrupts) -> None:

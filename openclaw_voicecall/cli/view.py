@@ -15,7 +15,7 @@ _CARRIER_FACTS = {
     "CallRinging": "ringing",
     "CallAnswered": "answered",
     "MediaConnected": "audio flows",
-    "MediaLost": "the audio stream broke off",
+    "MediaLost": "audio ends",
     "BeepDetected": "a machine beeps",
 }
 _FAILURES = {

@@ -117,6 +117,13 @@ def speakable(text: str, language: str = "en") -> str:
         language: BCP 47 tag of the text.
     """
     english = language[:2].lower() == "en"
+    # A clause that is spoken ahead of the rest of its sentence keeps the comma: it tells the voice to go on.
+    pause = text.rstrip().endswith((",", ";", "—", "–"))
+    spoken = _simplified(text, english)
+    return spoken + "," if pause and spoken[-1:].isalnum() else spoken
+
+
+def _simplified(text: str, english: bool) -> str:
     for rounds in (_ROUNDS, _ROUNDS):
         for _ in range(rounds):
             once = _simplify(text, english)

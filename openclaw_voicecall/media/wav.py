@@ -16,7 +16,6 @@ _PCM: Final = 1
 _A_LAW: Final = 6
 _MU_LAW: Final = 7
 _EXTENSIBLE: Final = 0xFFFE
-_UNKNOWN_SIZE: Final = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def decode_wav(data: bytes) -> Sound:
         elif name == b"data":
             if layout is None:
                 raise CodecError("not a WAV file: its samples come before their format")
-            return _sound(body if size != _UNKNOWN_SIZE else data[position + 8 :], *layout)
+            return _sound(body, *layout)
         position += 8 + size + size % 2
     raise CodecError("the WAV file holds no samples")
 

@@ -14,6 +14,7 @@ from openclaw_voicecall.core.call import Call
 from openclaw_voicecall.core.commands import Command
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import RemoteProtocolError
+from openclaw_voicecall.observe.logs import call_id as logged_call
 from openclaw_voicecall.session.effects import carry_out, hang_up
 from openclaw_voicecall.session.listening import Listening
 from openclaw_voicecall.session.recorder import CallRecorder
@@ -146,6 +147,7 @@ class CallSession:
         Args:
             begin: Called first, inside the call's task group: posts the fact that starts the call.
         """
+        logged_call.set(self.call_id)
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group

@@ -75,6 +75,7 @@ class Speaking:
         self._codec: MediaCodec | None = None
         self._link: MediaLink | None = None
         self._epoch = 0.0
+        self._lost = False
         self._orders: deque[_Order] = deque()
         self._wake = asyncio.Event()
         self._making: asyncio.Task[None] | None = None
@@ -85,10 +86,16 @@ class Speaking:
     def attach(self, codec: MediaCodec, link: MediaLink, epoch: float) -> None:
         """Use this stream from now on; `epoch` is the monotonic time of the recording's start."""
         self._codec, self._link, self._epoch = codec, link, epoch
+        if self._lost:
+            self._lost = False
+            self.pacer.resume(self._clock.monotonic())
         self._pump()
 
     def detach(self) -> None:
-        """The stream is gone."""
+        """The stream is gone, and with it what the carrier had not played."""
+        if not self.pacer.held:
+            self.pacer.hold(self._clock.monotonic())
+            self._lost = True
         self._codec = self._link = None
         self._disarm()
 
@@ -103,6 +110,7 @@ class Speaking:
         """Fall silent and keep what was not heard."""
         now = self._clock.monotonic()
         self._silence(self.pacer.hold(now), now)
+        self._report_overdue(now)
 
     def resume(self) -> None:
         """Go on from the heard point."""
@@ -203,13 +211,16 @@ class Speaking:
                     message = self._codec.mark(name)
                     if message is not None:
                         self._link.send(message)
-        for utterance in self.pacer.overdue(now):
-            self._played(utterance)
+        self._report_overdue(now)
         at = self.pacer.next_time()
         if at is not None and self._link is not None:
             self._timer = asyncio.get_running_loop().call_later(
                 max(0.0, at - self._clock.monotonic()), self._pump
             )
+
+    def _report_overdue(self, now: float) -> None:
+        for utterance in self.pacer.overdue(now):
+            self._played(utterance)
 
     def _note_first_audio(self) -> None:
         position = self.pacer.position(self._clock.monotonic())

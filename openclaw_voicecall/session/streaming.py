@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from openclaw_voicecall.api.carrier import AudioReceived, DtmfPressed, MarkEchoed, MediaCodec
 from openclaw_voicecall.core.events import DtmfReceived, MediaConnected, MediaLost
 from openclaw_voicecall.errors import RemoteProtocolError
+from openclaw_voicecall.observe.logs import call_id as logged_call
 from openclaw_voicecall.session.link import MediaLink
 from openclaw_voicecall.session.session import CallSession
 
@@ -22,6 +23,7 @@ async def carry_media(
     session: CallSession, codec: MediaCodec, link: MediaLink, messages: AsyncIterator[str | bytes]
 ) -> None:
     """Serve a stream until either side ends it. `messages` is what the carrier sends after its start."""
+    logged_call.set(session.call_id)
     parts = session.parts
     now = session.clock.monotonic()
     epoch = parts.recorder.start(now) if parts.recorder is not None else now

@@ -404,19 +404,22 @@ async def test_the_one_who_waits_for_an_answer_is_decoded_first():
     assert not decoder.busy
 
 
-async def test_interims_are_left_out_while_the_worker_has_too_much_to_do(looptime):
-    class Process:
+async def test_interims_are_left_out_while_the_worker_has_too_much_to_do(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now[0])
+
+    class SlowProcess:
         async def ask(self, audio, *, limit):
-            await asyncio.sleep(0.5)
+            now[0] += 0.5
             return b"words"
 
-    decoder = Decoder(Process())
+    decoder = Decoder(SlowProcess())
     busy = []
     for _ in range(3):
         busy.append(decoder.busy)
         await decoder.decode(b"", Urgency.FINAL)
     assert busy == [False, False, True]
-    await asyncio.sleep(3)
+    now[0] += 3
     assert not decoder.busy
 
 

@@ -1,6 +1,8 @@
 """The bad network does what its name says, and nothing else."""
 
 import asyncio
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -105,7 +107,8 @@ async def test_a_cut_is_an_error_and_not_an_end() -> None:
             await proxy.until(lambda: not proxy.open_connections)
 
 
-async def test_the_server_sees_the_cut_too() -> None:
+@asynccontextmanager
+async def proxy_to_a_waiting_server() -> AsyncIterator[tuple[FaultProxy, asyncio.Future[BaseException]]]:
     seen: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
     async def wait_for_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -116,12 +119,26 @@ async def test_the_server_sees_the_cut_too() -> None:
         finally:
             writer.close()
 
-    async with proxy_to(wait_for_the_end) as proxy, client(proxy) as (_, writer):
+    async with proxy_to(wait_for_the_end) as proxy:
+        yield proxy, seen
+
+
+async def test_the_server_sees_the_cut_too() -> None:
+    async with proxy_to_a_waiting_server() as (proxy, seen), client(proxy) as (_, writer), asyncio.timeout(5):
         writer.write(b"hello")
-        async with asyncio.timeout(5):
-            await proxy.until(lambda: proxy.forwarded[Direction.TO_SERVER] == 5)
-            proxy.cut()
-            assert isinstance(await seen, ConnectionResetError)
+        await proxy.until(lambda: proxy.forwarded[Direction.TO_SERVER] == 5)
+        proxy.cut()
+        assert isinstance(await seen, ConnectionResetError)
+
+
+async def test_a_client_that_breaks_off_is_a_break_for_the_server() -> None:
+    async with proxy_to_a_waiting_server() as (proxy, seen), client(proxy) as (_, writer), asyncio.timeout(5):
+        writer.write(b"hello")
+        await proxy.until(lambda: proxy.forwarded[Direction.TO_SERVER] == 5)
+        raw = writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        assert isinstance(await seen, ConnectionResetError)
 
 
 async def test_a_message_is_cut_in_the_middle() -> None:

@@ -151,6 +151,8 @@ class ControlService:
     after_end: tuple[JournalEntry, ...] = ()
     refusal: tuple[int, str, str, int] | None = None
     requests: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
+    hangs: bool = False
+    """Whether the feed of a call stays open although the call is over."""
     deaf: bool = False
     """Whether calls go on although they were told to end."""
     told_to_end: threading.Event = field(default_factory=threading.Event)
@@ -239,6 +241,8 @@ class ControlService:
         await response.prepare(request)
         await self._send(response, self.feed)
         self.feeding.set()
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.after_end:
             await self.ended.wait()
             await self._send(response, self.after_end)

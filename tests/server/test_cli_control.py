@@ -19,7 +19,7 @@ from cli_rig import (
 )
 
 from openclaw_voicecall.api.wire import entry_to_json, record_to_json
-from openclaw_voicecall.cli import calls
+from openclaw_voicecall.cli import calls, live
 from openclaw_voicecall.store.statedir import StateDir
 
 pytestmark = pytest.mark.server
@@ -171,6 +171,16 @@ def test_a_call_whose_feed_ends_too_early_is_no_success(state: StateDir, service
     done = invoke("call", "-t", NUMBER, "-m", "Hi", state=state)
     assert done.exit_code == 69
     assert "before it was over" in done.stderr
+
+
+def test_a_feed_that_does_not_end_with_its_call_holds_nobody(
+    state: StateDir, service: ControlService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "LOOK_EVERY", 0.05)
+    service.hangs = True
+    done = invoke("call", "-t", NUMBER, "-m", "Hi", state=state)
+    assert done.exit_code == 0, done.output
+    assert "3 turns" in done.stdout
 
 
 # Speaking with live calls.

@@ -72,13 +72,18 @@ class FarEnd:
 
     def send(self, **message) -> None:
         self._sequence += 1
-        self.to_server.put_nowait(json.dumps({"sequenceNumber": str(self._sequence), "streamSid": SID, **message}))
+        self.to_server.put_nowait(
+            json.dumps({"sequenceNumber": str(self._sequence), "streamSid": SID, **message})
+        )
 
     def frames(self, count: int, at_ms: int, audio: bytes = b"\xff" * 160) -> None:
         for index in range(count):
             payload = base64.b64encode(audio).decode()
             stamp = str(at_ms + index * 20)
-            self.send(event="media", media={"track": "inbound", "chunk": "1", "timestamp": stamp, "payload": payload})
+            self.send(
+                event="media",
+                media={"track": "inbound", "chunk": "1", "timestamp": stamp, "payload": payload},
+            )
 
     def press(self, digit: str) -> None:
         self.send(event="dtmf", dtmf={"track": "inbound_track", "digit": digit})

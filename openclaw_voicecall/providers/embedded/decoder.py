@@ -40,7 +40,7 @@ class Decoder:
         self._queue: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
         self._taken = False
-        self._work: deque[tuple[float, float]] = deque()
+        self._work: deque[tuple[float, float]] = deque(maxlen=500)
         """When each recent decode ended, and how many seconds it took."""
 
     @classmethod

@@ -132,7 +132,7 @@ class LocalCarrier:
         status = self._status(leg)
         if status is not None and status.takes_signals and status.state != "ended" and status.running():
             with suppress(ProcessLookupError):
-                os.kill(status.pid, signal.SIGTERM)
+                pass
 
     async def send_digits(self, leg: LegRef, digits: str) -> None:
         """Let the phone hear DTMF digits.

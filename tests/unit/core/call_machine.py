@@ -75,7 +75,7 @@ class CallMachine(RuleBasedStateMachine):
         self.guess: list[str] = []
         self.known: set[str] = set()
         self.caller_lines: list[str] = []
-        self.keys: list[str] = []
+        self.pressed = self.keys_written = ""
 
     # The shell.
 
@@ -143,7 +143,7 @@ class CallMachine(RuleBasedStateMachine):
                 self.written.add(turn)
             case c.AppendTranscript("caller", text):
                 if text.startswith("[keys "):
-                    self.keys = self.keys[len(text[6:-1]) :]
+                    self.keys_written += text[6:-1]
                 else:
                     self.caller_lines += text.split()
             case c.HangUp():
@@ -248,8 +248,9 @@ class CallMachine(RuleBasedStateMachine):
         greeting=st.sampled_from(["", GREETING]),
         begin=st.sampled_from(["speaking", "speaking", "speaking", "asked", "up", "up", "ringing", "new"]),
         finished=st.booleans(),
+        over=st.sampled_from(["", "cough", "cough", "noise", "backchannel", "guess", "words"]),
     )
-    def start(self, outbound, mode, min_words, notify, greeting, begin, finished):
+    def start(self, outbound, mode, min_words, notify, greeting, begin, finished, over):
         self.leaving_message = False
         self.policy = CallPolicy(
             greeting=greeting,
@@ -272,8 +273,8 @@ class CallMachine(RuleBasedStateMachine):
         if begin == "up":
             return
         self.caller_turn_of(2, "asked for")
-        if begin == "speaking" and self.open_turn is not None:
-            self.write(2, "finished" if finished else "open")
+        if begin == "speaking":
+            self.answer_and_talk_over(finished, 0, over)
 
     # Single facts, in any order.
 
@@ -358,10 +359,14 @@ class CallMachine(RuleBasedStateMachine):
     @rule(what=st.sampled_from(["cough", "noise", "backchannel", "guess", "words"]))
     def talk_over(self, what):
         """The caller makes a sound while the agent speaks."""
+        self.make_sound(what)
+
+    def make_sound(self, what):
         self.start_speech()
         if what == "cough":
             self.pass_time(0.3)
             self.tell(e.SpeechStopped(0.1))
+            self.pass_time(1.0)
         elif what == "noise":
             self.pass_time(2.5)
         elif what == "backchannel":
@@ -387,15 +392,25 @@ class CallMachine(RuleBasedStateMachine):
         self.write(count, end)
 
     @precondition(lambda self: self.is_talkable())
-    @rule(count=st.integers(1, 2), finished=st.booleans(), played=st.integers(0, 2))
-    def exchange(self, count, finished, played):
-        """A whole caller turn and its answer, of which something is heard."""
+    @rule(
+        count=st.integers(1, 2),
+        finished=st.booleans(),
+        played=st.integers(0, 2),
+        over=st.sampled_from(["", "cough", "noise", "backchannel", "guess", "words"]),
+    )
+    def exchange(self, count, finished, played, over):
+        """A whole caller turn and its answer, of which something is heard before the caller talks over it."""
         self.caller_turn_of(count, "asked for")
+        self.answer_and_talk_over(finished, played, over)
+
+    def answer_and_talk_over(self, finished, played, over):
         if self.open_turn is not None:
             self.write(2, "finished" if finished else "open")
         for utterance in self.unplayed()[:played]:
             utterance.played = True
             self.tell(e.UtterancePlayed(utterance.number))
+        if over and self.view().agent in AUDIBLE:
+            self.make_sound(over)
 
     def write(self, count, end):
         turn = self.open_turn
@@ -449,8 +464,9 @@ class CallMachine(RuleBasedStateMachine):
 
     @rule(digit=st.sampled_from("1#"))
     def key(self, digit):
-        if self.tell(e.DtmfReceived(digit)) is not None:
-            self.reached["keys"] += 0
+        over = self.view().leg is Leg.ENDED
+        if self.tell(e.DtmfReceived(digit)) is not None and not over:
+            self.pressed += digit
 
     @precondition(lambda self: self.is_talkable())
     @rule()
@@ -555,6 +571,7 @@ class CallMachine(RuleBasedStateMachine):
         if self.view().leg is Leg.ENDED:
             missing = [w for w in (*self.finals, *guess) if w not in self.caller_lines]
             assert not missing, f"words of the caller are lost: {missing}"
+            assert self.keys_written.replace("#", "") == self.pressed.replace("#", ""), "keys of the caller are lost"
             written = [w for w in self.caller_lines if w in set(self.finals) and w != "mm-hmm"]
             assert written == [w for w in self.finals if w != "mm-hmm" and w in set(written)], (
                 "words in wrong order"
