@@ -161,8 +161,12 @@ class ControlClient:
             ) from error
         except TimeoutError as error:
             raise ServiceError(f"the service on {self._path} does not answer") from error
+        except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError) as error:
+            raise ServiceError(
+                f"the service on {self._path} stopped before it had answered in full"
+            ) from error
         except aiohttp.ClientError as error:
-            raise ServiceError(f"the service on {self._path} broke off the connection: {error}") from error
+            raise ServiceError(f"the service on {self._path} cannot be spoken with: {error}") from error
 
 
 def _call_path(call_id: str, action: str = "") -> str:

@@ -17,6 +17,9 @@ from openclaw_voicecall.cli.options import (
 if TYPE_CHECKING:
     from openclaw_voicecall.providers.local.phone import Entry, PhoneReport
 
+_BOOKKEEPING = frozenset({"mark played", "audio begins to arrive"})
+"""What a phone notes about every sentence; the report has it, people need not read it."""
+
 
 @click.command()
 @common_options
@@ -108,6 +111,8 @@ def phone(
 def _echo_entry(entry: "Entry") -> None:
     from openclaw_voicecall.cli.screen import printable
 
+    if entry.event in _BOOKKEEPING:
+        return
     data = " ".join(f"{key}={value}" for key, value in entry.data.items() if value not in (None, ""))
     click.echo(f"{entry.at:8.2f}  {printable(f'{entry.event} {data}'.strip())}")
 

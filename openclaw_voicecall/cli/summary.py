@@ -44,13 +44,13 @@ _END_TEXTS = {
     EndReason.INTERNAL_ERROR: "an error of this program ended the call",
 }
 _STAGES = (
-    ("endpointing", "endpointing_ms"),
-    ("transcript", "transcript_ms"),
-    ("first token", "first_token_ms"),
-    ("first sentence", "first_sentence_ms"),
-    ("first audio", "first_audio_ms"),
-    ("total", "total_ms"),
+    ("endpointing", "endpointing_ms", "endpointing"),
+    ("transcript", "transcript_ms", "transcript"),
+    ("first token", "first_token_ms", "firstToken"),
+    ("first sentence", "first_sentence_ms", "firstSentence"),
+    ("first audio", "first_audio_ms", "firstAudio"),
 )
+"""Words for people, field of `TurnLatency`, key of a report."""
 
 
 def exit_code_of(end_reason: str | None) -> int:
@@ -178,26 +178,26 @@ def latency_table(latencies: Sequence[TurnLatency]) -> list[str]:
     """Latency of each turn by stage; no lines when there are no turns."""
     if not latencies:
         return []
-    rows = [("latency", *(name for name, _ in _STAGES))]
+    rows = [("latency", *(name for name, _, _ in _STAGES), "total")]
     for latency in latencies:
-        stages = (milliseconds(getattr(latency, name)) for _, name in _STAGES)
-        rows.append((f"turn {latency.turn}", *stages))
-    return table(rows, right=range(1, len(_STAGES) + 1))
+        stages = (milliseconds(getattr(latency, name)) for _, name, _ in _STAGES)
+        rows.append((f"turn {latency.turn}", *stages, milliseconds(latency.total_ms)))
+    return table(rows, right=range(1, len(rows[0])))
 
 
 def latency_report(report: Mapping[str, Any]) -> list[str]:
     """The summary of many turns that `observe.latency.summarise` makes."""
     names = ("count", "minMs", "avgMs", "p50Ms", "p95Ms", "maxMs")
     rows: list[tuple[str, ...]] = [("", "turns", "min", "mean", "p50", "p95", "max")]
-    stages: Mapping[str, Any] = report.get("stages", {})
-    series = [("turn latency", report["turnLatency"]), ("listen wait", report["listenWait"]), *stages.items()]
+    series = [("turn latency", report["turnLatency"]), ("listen wait", report["listenWait"])]
+    series += [(name, report["stages"][key]) for name, _, key in _STAGES]
     for label, values in series:
         if values["count"]:
             rows.append((label, str(values["count"]), *(milliseconds(values[name]) for name in names[1:])))
     head = f"{report['recordsScanned']} calls"
     if len(rows) == 1:
         return [f"{head}; no turn of them was answered yet"]
-    return [head, *table(rows, right=range(1, len(names) + 1))]
+    return [head, *table(rows, right=range(1, len(rows[0])))]
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> list[str]:

@@ -55,7 +55,7 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
         listening = sites.bind(config, ephemeral=options.ephemeral)
         stack.callback(listening.close)
         here = sites.address(listening)
-        manager, shared = await _open_calls(stack, registry, config, state, store, here)
+        manager, shared = await _open_calls(stack, registry, config, state=state, store=store, here=here)
         service = Service(
             manager=manager,
             config=config,
@@ -111,6 +111,7 @@ async def _open_calls(
     stack: AsyncExitStack,
     registry: Registry,
     config: "VoiceCallConfig",
+    *,
     state: StateDir,
     store: CallStore,
     here: str,

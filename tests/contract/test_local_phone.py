@@ -765,6 +765,8 @@ async def test_a_phone_ends_by_itself_when_the_service_is_killed(tmp_path, scrip
     await poll(ended)
     await poll(gone)
     assert line_files.read_status(status).state == "ended"
+    assert line_files.read_status(status).reason == ("media-lost" if streaming else "failed")
+    assert await survivor.fetch_status(leg) == LegStatus(state="ended", reason=None)
 
 
 async def test_a_phone_answers_within_a_second_of_being_called(service, script):

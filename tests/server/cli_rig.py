@@ -151,6 +151,8 @@ class ControlService:
     after_end: tuple[JournalEntry, ...] = ()
     refusal: tuple[int, str, str, int] | None = None
     requests: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
+    breaks_off: bool = False
+    """Whether the connection of a feed is cut in the middle."""
     hangs: bool = False
     """Whether the feed of a call stays open although the call is over."""
     deaf: bool = False
@@ -241,6 +243,8 @@ class ControlService:
         await response.prepare(request)
         await self._send(response, self.feed)
         self.feeding.set()
+        if self.breaks_off and request.transport is not None:
+            request.transport.abort()
         if self.hangs:
             await asyncio.Event().wait()
         if self.after_end:

@@ -269,6 +269,15 @@ def test_a_service_that_was_killed_counts_as_none(nobody: StateDir) -> None:
         assert invoke("calls", "--json", state=nobody).stdout == "[]\n"
 
 
+def test_a_service_that_goes_away_in_the_middle_is_said_in_plain_words(
+    state: StateDir, service: ControlService
+) -> None:
+    service.breaks_off = True
+    done = invoke("tail", "--json", state=state)
+    assert done.exit_code == 69
+    assert "stopped before it had answered in full" in done.stderr + done.stdout
+
+
 # Looking at calls.
 
 
@@ -325,6 +334,7 @@ def test_latency_sums_up_recent_calls(state: StateDir) -> None:
     assert report["recordsScanned"] == 2
     assert report["turnLatency"]["p50Ms"] == 627.0
     shown = invoke("latency", state=state).stdout
+    assert "first token    1  20 ms  20 ms  20 ms  20 ms  20 ms" in shown
     assert [row.split() for row in shown.splitlines() if row.startswith("turn latency")] == [
         ["turn", "latency", "1", "627", "ms", "627", "ms", "627", "ms", "627", "ms", "627", "ms"]
     ]

@@ -123,7 +123,7 @@ class LocalStream:
 
     async def speech_stopped(self) -> None:
         """Decode what was said so far: most pauses are the end."""
-        if False:
+        if self._open and self._paused_at is None:
             self._drop(self._interim)
             self._paused_at = len(self._audio)
             self._pause = self._decode(bytes(self._audio), Urgency.PAUSE)

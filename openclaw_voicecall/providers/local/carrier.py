@@ -132,7 +132,7 @@ class LocalCarrier:
         status = self._status(leg)
         if status is not None and status.takes_signals and status.state != "ended" and status.running():
             with suppress(ProcessLookupError):
-                pass
+                os.kill(status.pid, signal.SIGTERM)
 
     async def send_digits(self, leg: LegRef, digits: str) -> None:
         """Let the phone hear DTMF digits.
@@ -158,13 +158,9 @@ class LocalCarrier:
             return LegStatus(state="unknown")
         if status.state != "ended" and status.running():
             return LegStatus(state="live")
-        with suppress(ValueError):
-            reason = EndReason(status.reason)
-            if (
-                reason is not EndReason.MEDIA_LOST
-            ):  # what the phone saw of our own death; no carrier reports that
-                return LegStatus(state="ended", reason=reason)
-        return LegStatus(state="ended")
+        # What a phone calls lost or failed is what it saw of its service's death: it reports those only to itself.
+        own_words = status.reason in ("", EndReason.MEDIA_LOST, EndReason.FAILED)
+        return LegStatus(state="ended", reason=None if own_words else EndReason(status.reason))
 
     async def close(self) -> None:
         """Hang up all phones this process called, and see them gone."""

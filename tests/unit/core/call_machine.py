@@ -571,7 +571,9 @@ class CallMachine(RuleBasedStateMachine):
         if self.view().leg is Leg.ENDED:
             missing = [w for w in (*self.finals, *guess) if w not in self.caller_lines]
             assert not missing, f"words of the caller are lost: {missing}"
-            assert self.keys_written.replace("#", "") == self.pressed.replace("#", ""), "keys of the caller are lost"
+            assert self.keys_written.replace("#", "") == self.pressed.replace("#", ""), (
+                "keys of the caller are lost"
+            )
             written = [w for w in self.caller_lines if w in set(self.finals) and w != "mm-hmm"]
             assert written == [w for w in self.finals if w != "mm-hmm" and w in set(written)], (
                 "words in wrong order"

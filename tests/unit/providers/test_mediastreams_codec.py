@@ -126,6 +126,13 @@ def test_the_fast_way_reads_what_json_would_read(payload, timestamp, sid, at):
     assert results[0] == results[1]
 
 
+def test_a_frame_of_no_stream_is_refused_in_the_usual_layout_too(codec):
+    message = media()
+    del message["streamSid"]
+    with pytest.raises(RemoteProtocolError, match="wrong streamSid"):
+        codec.receive(json.dumps(message, separators=(",", ":")))
+
+
 def test_frames_in_the_usual_layout_are_not_parsed_as_json(codec, monkeypatch):
     monkeypatch.setattr(_mediastreams, "_parse", lambda message: pytest.fail("parsed as JSON"))
     assert codec.receive(json.dumps(media(), separators=(",", ":"))) == (AudioReceived(AUDIO, 0.16),)
