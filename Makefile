@@ -8,40 +8,44 @@ BIN := $(VENV)/bin
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: call test lint format docs bench soak clean help
+.PHONY: call test lint lint-style lint-format lint-types lint-layers format docs bench soak clean help setup-call setup-test
 
-call: ## Hold a spoken call with the agent on this machine, and keep its recording (TO, MESSAGE, OUT)
-	@sh .ci/setup call
+setup-call setup-test:
+	@sh .ci/setup $(@:setup-%=%)
+
+call: setup-call ## Hold a spoken call with the agent on this machine, and keep its recording (TO, MESSAGE, OUT)
 	@mkdir -p "$(OUT)"
 	@"$(BIN)/openclaw-voicecall" call --to "$(TO)" --message "$(MESSAGE)" --record "$(OUT)"
 	@"$(BIN)/openclaw-voicecall" calls --limit 5 --json | "$(BIN)/python" -m openclaw_voicecall.observe.waveform "$(OUT)" -
 
-test: ## Run every test; ARGS go to pytest
-	@sh .ci/setup test
+test: setup-test ## Run every test; ARGS go to pytest
 	@sh .ci/test $(ARGS)
 
-lint: ## Check style, types and the layers
-	@sh .ci/setup test
+lint: lint-style lint-format lint-types lint-layers ## Check style, types and the layers
+
+lint-style: setup-test
 	"$(BIN)/ruff" check .
+
+lint-format: setup-test
 	"$(BIN)/ruff" format --check .
+
+lint-types: setup-test
 	"$(BIN)/mypy"
+
+lint-layers: setup-test
 	"$(BIN)/lint-imports"
 
-format: ## Put the sources into shape
-	@sh .ci/setup test
+format: setup-test ## Put the sources into shape
 	"$(BIN)/ruff" check --fix .
 	"$(BIN)/ruff" format .
 
-docs: ## Write the generated parts of the documentation anew
-	@sh .ci/setup test
+docs: setup-test ## Write the generated parts of the documentation anew
 	"$(BIN)/python" .ci/docs.py
 
-bench: ## Measure latency and load
-	@sh .ci/setup test
+bench: setup-test ## Measure latency and load
 	@"$(BIN)/python" bench/run.py $(ARGS)
 
-soak: ## Hold calls for a long time and watch memory
-	@sh .ci/setup test
+soak: setup-test ## Hold calls for a long time and watch memory
 	@"$(BIN)/python" bench/soak.py $(ARGS)
 
 clean: ## Remove everything that was made here

@@ -53,7 +53,6 @@ async def any_service(invocation: Invocation) -> AsyncIterator[ControlClient]:
     async with AsyncExitStack() as stack:
         try:
             client = await stack.enter_async_context(running_service(invocation))
-            await client.status()  # a service that was killed leaves its socket behind
         except ServiceNotRunning:
             client = await stack.enter_async_context(_own_service(invocation))
         yield client

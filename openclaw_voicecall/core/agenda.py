@@ -96,7 +96,8 @@ class Agenda:
     def review(self, turn: AgentTurn, *, media_lost: bool) -> Ending | None:
         """Draw the conclusions from an agent's turn that is over; return the end of the call if it follows."""
         self._count(turn)
-        if turn.interrupted:
+        exhausted = turn.failure is not None and self.failures >= self._policy.max_failures
+        if turn.interrupted and not (exhausted and not turn.is_last_word):
             return self._after_cut(turn) if media_lost else None
         if turn.kind is Kind.VOICEMAIL:
             return Ending(turn.failure or EndReason.VOICEMAIL)
@@ -106,7 +107,7 @@ class Agenda:
             return Ending(EndReason.AGENT_HUNG_UP)
         if turn.failure is None:
             return None
-        if self.failures >= self._policy.max_failures:
+        if exhausted:
             return Ending(turn.failure, goodbye=True)
         if self._is_message(turn):
             self._first = (turn.kind, turn.text)

@@ -39,7 +39,11 @@ class PlaceBody(CamelModel):
     script: str = ""
     """Phone script of the local line: a path or the name of a built-in one."""
     record_dir: str = ""
+    """Folder for a WAV file of both sides."""
     objective: str = ""
+    """What the call is for; only the responder is told."""
+    options: dict[str, str] = Field(default_factory=dict)
+    """Settings of the carrier for this call. The local line knows `script`, `record` and `report`."""
 
 
 class MessageBody(CamelModel):
@@ -101,7 +105,7 @@ class ControlDoor:
     async def _place(self, request: web.Request) -> web.Response:
         manager = request.app[MANAGER]
         body = await _body(request, PlaceBody)
-        options = {"script": body.script} if body.script else {}
+        options = {**body.options, **({"script": body.script} if body.script else {})}
         record = await manager.place(
             PlaceRequest(
                 to_number=normalise_number(body.to, field="to"),

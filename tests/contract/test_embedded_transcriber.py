@@ -444,6 +444,16 @@ async def test_a_worker_killed_between_utterances_costs_no_words(transcriber, de
         assert "pin number" in await caller.finish()
 
 
+async def test_an_idle_worker_that_dies_is_replaced_before_it_is_asked(monkeypatch):
+    monkeypatch.setattr("openclaw_voicecall.providers.embedded.engine_process._HEALTHY_AFTER", 0.0)
+    async with Decoder.open(inventory.moonshine_folder(), niceness=0) as decoder:
+        dead = decoder.pid
+        os.kill(dead, signal.SIGKILL)
+        async with asyncio.timeout(20):
+            while decoder.pid in {None, dead}:  # noqa: ASYNC110 - nothing announces the new process
+                await asyncio.sleep(0.02)
+
+
 async def test_a_worker_that_hangs_is_replaced(decoder, monkeypatch):
     monkeypatch.setattr("openclaw_voicecall.providers.embedded.decoder._TIMEOUT", 1.0)
     await decoder.decode(b"", Urgency.FINAL)

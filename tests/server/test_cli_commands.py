@@ -23,6 +23,8 @@ from openclaw_voicecall.cli import build_cli, records
 from openclaw_voicecall.cli.options import Invocation, common_options, echo_json
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import DuplicateProvider, LimitExceeded, VoiceCallError
+from openclaw_voicecall.providers.local import phone
+from openclaw_voicecall.providers.local.phone import PhoneReport
 from openclaw_voicecall.server import runtime
 from openclaw_voicecall.store.sqlite import SqliteStore
 from openclaw_voicecall.store.statedir import StateDir
@@ -298,6 +300,66 @@ def test_serve_says_on_stdout_only_that_it_is_ready(fake_runtime: FakeRuntime) -
     (options,) = fake_runtime.options
     assert not options.ephemeral
     assert (options.config_source, options.state_dir) == ("c.yaml", fake_runtime.folder)
+
+
+@dataclass
+class FakePhone:
+    """Stands in for `ring_service`."""
+
+    end_reason: str = "completed"
+    asked: dict[str, Any] = field(default_factory=dict)
+
+    async def __call__(self, state_dir: Path, **asked: Any) -> PhoneReport:
+        self.asked = {"state_dir": state_dir, **asked}
+        report = PhoneReport(
+            carrier_call_id="LC1", direction="inbound", script="caller", from_number=NUMBER, to_number=NUMBER
+        )
+        report.listener = asked["listener"]
+        report.note(-0.5, "rings the service")
+        report.note(1.25, "says", text="Hello?\x1b[2J", until=2.0)
+        report.note(2.5, "mark played", name="0:1")
+        report.duration, report.end_reason = 62.0, self.end_reason
+        report.errors.append("a frame of 3 bytes")
+        return report
+
+
+def test_phone_rings_the_service_and_tells_what_happened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = FakePhone()
+    monkeypatch.setattr(phone, "ring_service", ring)
+    options = ("--from", NUMBER, "--record", "call.wav", "--report", "call.json", "--script", "noisy")
+    done = invoke("phone", *options, state=StateDir(tmp_path))
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines() == [
+        "   -0.50  rings the service",
+        "    1.25  says text=Hello? [2J until=2.0",
+        "",
+        "call ended: completed: the call did what it was for, 1:02 min of audio",
+    ]
+    assert done.stderr == "error of the service: a frame of 3 bytes\n"
+    assert ring.asked | {"listener": None} == {
+        "state_dir": tmp_path,
+        "script": "noisy",
+        "from_": NUMBER,
+        "to": "",
+        "record": "call.wav",
+        "report": "call.json",
+        "listener": None,
+    }
+
+
+def test_phone_prints_its_report_for_programs_and_exits_by_the_end_of_the_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phone, "ring_service", FakePhone("busy"))
+    done = invoke("phone", "--json", state=StateDir(tmp_path))
+    assert done.exit_code == 75
+    assert json.loads(done.stdout)["endReason"] == "busy"
+
+
+def test_phone_without_a_service_says_so(tmp_path: Path) -> None:
+    assert invoke("phone", state=StateDir(tmp_path)).exit_code == 69
 
 
 def test_a_state_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:

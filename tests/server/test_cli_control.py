@@ -334,7 +334,7 @@ def test_latency_sums_up_recent_calls(state: StateDir) -> None:
     assert report["recordsScanned"] == 2
     assert report["turnLatency"]["p50Ms"] == 627.0
     shown = invoke("latency", state=state).stdout
-    assert "first token    1  20 ms  20 ms  20 ms  20 ms  20 ms" in shown
+    assert "first token 1 20 ms 20 ms 20 ms 20 ms 20 ms" in " ".join(shown.split())
     assert [row.split() for row in shown.splitlines() if row.startswith("turn latency")] == [
         ["turn", "latency", "1", "627", "ms", "627", "ms", "627", "ms", "627", "ms", "627", "ms"]
     ]

@@ -193,3 +193,13 @@ def test_inbound_calls_say_who_calls_and_whether_they_were_refused() -> None:
 
 def test_entries_of_a_later_version_are_passed_over() -> None:
     assert drawn(entry(1, 1.0, "MoonRose", {"phase": "full"}, order("Howl", turn=1))) == ""
+
+
+def test_half_heard_words_of_a_call_that_ended_are_taken_away() -> None:
+    seen = drawn(
+        entry(1, 1.0, "TranscriptReceived", {"text": "Good b", "final": False}),
+        entry(2, 2.0, "CallEnded", {}, order("ReleaseCall", reason="caller-hung-up")),
+        entry(3, 2.0, "DtmfReceived", {"digit": "1"}),
+        live=True,
+    )
+    assert "Good b" not in seen.partition("\n")[2]

@@ -68,7 +68,7 @@ class FliteEngine:
     async def make(self, text: str, voice: str) -> tuple[int, bytes]:
         """Speak a sentence; gives its rate in Hz and its 16-bit samples. Raises `VendorError`."""
         # flite would take any other name for a file or an address to load a voice from.
-        chosen = voice or self._voice
+        chosen = voice if voice in self._voices else self._voice
         words = speakable(ascii_text(text), self.name)
         async with self._slots:
             with _output(self._folder) as path:

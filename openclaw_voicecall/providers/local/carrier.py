@@ -159,8 +159,9 @@ class LocalCarrier:
         if status.state != "ended" and status.running():
             return LegStatus(state="live")
         # What a phone calls lost or failed is what it saw of its service's death: it reports those only to itself.
-        own_words = status.reason in ("", EndReason.MEDIA_LOST, EndReason.FAILED)
-        return LegStatus(state="ended", reason=None if own_words else EndReason(status.reason))
+        told = set(EndReason) - {EndReason.MEDIA_LOST, EndReason.FAILED}
+        reason = next((reason for reason in told if reason == status.reason), None)
+        return LegStatus(state="ended", reason=reason)
 
     async def close(self) -> None:
         """Hang up all phones this process called, and see them gone."""
@@ -176,12 +177,15 @@ class LocalCarrier:
             await asyncio.wait(self._watchers, timeout=CLOSE_LIMIT)
 
     async def _order(self, leg: LegRef, order: dict[str, str]) -> bool:
-        phone = self._phones.get(leg.carrier_call_id)
-        if phone is None or phone.returncode is not None or phone.stdin is None:
+        """Write an order to a phone's stdin; False if there is no phone of ours to read it."""
+        phone, status = self._phones.get(leg.carrier_call_id), self._status(leg)
+        if phone is None or phone.stdin is None or (status is not None and status.state == "ended"):
             return False
-        phone.stdin.write(json.dumps(order).encode() + b"\n")
-        with suppress(ConnectionError):
+        try:
+            phone.stdin.write(json.dumps(order).encode() + b"\n")
             await phone.stdin.drain()
+        except ConnectionError:  # it died, which `_watch` is about to notice
+            return False
         return True
 
     def _status(self, leg: LegRef) -> line_files.PhoneStatus | None:
