@@ -195,7 +195,7 @@ class Call:
 
     def _hang_up(self, reason: EndReason, now: float) -> None:
         """Ask the carrier to end the leg. A reason that was decided before stands."""
-        if self._leg.state is Leg.ENDING:
+        if self._leg.state in {Leg.ENDING, Leg.ENDED}:
             return
         if self._leg.state is Leg.NEW:
             self._end(reason)
