@@ -107,8 +107,9 @@ class Registry:
         """Read and validate the configuration; secrets resolve through the plugins. Raises `ConfigError`."""
         from openclaw_voicecall.config.load import load_config  # noqa: PLC0415 as above
 
+        given = self.manager.hook.voicecall_load_config(source=None if source is None else str(source))
         return load_config(
-            source,
+            source if given is None else given,
             model=self.config_model(),
             env=env,
             overrides=overrides or {},
@@ -192,6 +193,48 @@ def load_registry(
     return registry
 
 
+def load_plugins(source: str | Path | None, env: Mapping[str, str]) -> Registry:
+    """Load all plugins that the configuration leaves in or adds. The configuration itself is not checked.
+
+    Raises:
+        ConfigError: The configuration file cannot be read.
+        PluginError: A plugin is wrong.
+    """
+    from openclaw_voicecall.config.load import read_config  # noqa: PLC0415 as above
+
+    section = read_config(source, env).data.get("plugins")
+    return load_registry(disabled=_names(section, "disabled"), modules=_names(section, "modules"))
+
+
+def load_settings(
+    source: str | Path | None, env: Mapping[str, str], *, overrides: Mapping[str, object] | None = None
+) -> "tuple[Registry, LoadedConfig]":
+    """Load plugins and configuration.
+
+    The plugins are loaded first with what the file says about them, because sections of plugins are only known with
+    their plugins; and again where the environment or a plugin's own configuration says otherwise.
+
+    Raises:
+        ConfigError: The configuration cannot be read or is wrong.
+        PluginError: A plugin is wrong.
+    """
+    registry = load_plugins(source, env)
+    loaded = registry.load_config(source, env=env, overrides=overrides)
+    wanted = loaded.config.plugins
+    there = {plugin.name for plugin in registry.plugins}
+    missing = set(wanted.modules) - set(wanted.disabled) - there
+    if missing or not there.isdisjoint(wanted.disabled):
+        registry = load_registry(disabled=wanted.disabled, modules=wanted.modules)
+        loaded = registry.load_config(source, env=env, overrides=overrides)
+    return registry, loaded
+
+
+def _names(section: Any, key: str) -> list[str]:
+    """A list of names in a tree that nobody has checked."""
+    names = section.get(key) if isinstance(section, Mapping) else None
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list | tuple) else []
+
+
 def _load_module(registry: Registry, name: str, *, source: str, blocked: set[str]) -> None:
     if name in blocked:
         registry.steps.append(f"{name} is disabled")
@@ -203,7 +246,9 @@ def _load_module(registry: Registry, name: str, *, source: str, blocked: set[str
     _register(
         registry,
         module,
-        PluginInfo(name, source, "openclaw-voicecall" if source == "built-in" else "", __version__),
+        PluginInfo(
+            name, source, *(("openclaw-voicecall", __version__) if source == "built-in" else ("", ""))
+        ),
     )
 
 

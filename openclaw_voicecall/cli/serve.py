@@ -35,14 +35,16 @@ def serve(invocation: Invocation) -> None:
 
 async def _serve(invocation: Invocation) -> None:
     from openclaw_voicecall.cli.client import ControlClient
-    from openclaw_voicecall.cli.service import announce
+    from openclaw_voicecall.cli.service import announce, log_to_stderr
     from openclaw_voicecall.server.runtime import ServiceOptions, run_service
 
     options = ServiceOptions(
         config_source=invocation.config,
         state_dir=Path(invocation.state_dir) if invocation.state_dir else None,
     )
+    log_to_stderr("warning")
     async with run_service(options) as service:
+        log_to_stderr(service.config.logging.level, service.config)
         async with ControlClient(service.socket_path) as client:
             announce(await client.status(), service.notices)
         click.echo(f"ready {service.url}")  # click flushes every line

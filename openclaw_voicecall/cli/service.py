@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from openclaw_voicecall.cli.settings import load_settings
 from openclaw_voicecall.cli.summary import engine_line
 from openclaw_voicecall.errors import ServiceNotRunning, VoiceCallError
 from openclaw_voicecall.store.statedir import StateDir
+
+if TYPE_CHECKING:
+    from openclaw_voicecall.config.schema import VoiceCallConfig
 
 
 def state_of(invocation: Invocation) -> StateDir:
@@ -67,9 +70,23 @@ async def _own_service(invocation: Invocation) -> AsyncIterator[ControlClient]:
         state_dir=Path(invocation.state_dir) if invocation.state_dir else None,
         ephemeral=True,
     )
+    log_to_stderr("warning")
     async with run_service(options) as service, ControlClient(service.socket_path) as client:
+        log_to_stderr("warning", service.config)
         announce(await client.status(), service.notices)
         yield client
+
+
+def log_to_stderr(level: str, config: "VoiceCallConfig | None" = None) -> None:
+    """Log to stderr from this level on, with what `config` holds of secrets and numbers kept out."""
+    from openclaw_voicecall.config.secrets import secret_values
+    from openclaw_voicecall.observe import logs
+
+    logs.configure(
+        level,
+        full_numbers=config is not None and config.logging.full_numbers,
+        secrets=secret_values(config) if config is not None else (),
+    )
 
 
 def announce(status: dict[str, Any], notices: Sequence[object]) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, SecretStr
+
 from openclaw_voicecall.config.base import CamelModel
 from openclaw_voicecall.config.problems import KeyPath, Problem
 from openclaw_voicecall.config.shapes import Shape, leaves
@@ -133,3 +135,20 @@ def _replaced(node: Any, path: KeyPath, text: str) -> Any:
 def redacted(config: CamelModel) -> dict[str, Any]:
     """The configuration as JSON in camelCase, with `**********` in place of every secret."""
     return config.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def secret_values(config: CamelModel) -> list[str]:
+    """Every secret in the configuration, in plain text, for whoever must keep them out of sight."""
+    found: list[str] = []
+    pending: list[Any] = [config]
+    while pending:
+        match pending.pop():
+            case SecretStr() as secret:
+                found.append(secret.get_secret_value())
+            case BaseModel() as model:
+                pending.extend(getattr(model, name) for name in type(model).model_fields)
+            case Mapping() as mapping:
+                pending.extend(mapping.values())
+            case list() | tuple() as items:
+                pending.extend(items)
+    return [secret for secret in found if secret]

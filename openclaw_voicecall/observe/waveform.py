@@ -212,7 +212,7 @@ def _newest(folder: Path) -> Path | None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Draw a recording into an SVG file beside it, and print where both are.
+    """Draw a recording into an SVG file beside it, and print where the picture is.
 
     Args:
         arguments: A recording, or a folder whose newest one is meant; then, for the words, a file with call records
@@ -234,7 +234,7 @@ def main(arguments: Sequence[str]) -> int:
     except MediaError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"recording: {wav}\npicture:   {picture}")
+    print(f"picture: {picture}")
     return 0
 
 

@@ -193,6 +193,11 @@ class ControlDoor:
                 item = await anext(feed, None)
         except ConnectionResetError:
             logger.debug("a feed reader went away")
+        except Exception:
+            # The answer has begun, so its reader can only learn of the failure by the connection breaking off.
+            if response.prepared and request.transport is not None:
+                request.transport.abort()
+            raise
         finally:
             first.cancel()
             await asyncio.wait([first])

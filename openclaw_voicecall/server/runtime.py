@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +19,16 @@ from openclaw_voicecall.calls.manager import CallManager
 from openclaw_voicecall.calls.restore import close_left_over
 from openclaw_voicecall.calls.tokens import StreamTokens
 from openclaw_voicecall.errors import StoreError
-from openclaw_voicecall.plugins import Registry, load_registry
+from openclaw_voicecall.plugins import Registry, load_settings
 from openclaw_voicecall.server import sites
 from openclaw_voicecall.server.keys import CLOCK, HUB, MANAGER, STORE, TOKENS
 from openclaw_voicecall.server.service import Service, ServiceOptions
-from openclaw_voicecall.store.statedir import StateDir
+from openclaw_voicecall.store.statedir import STATE_DIR_VARIABLE, StateDir
 
 if TYPE_CHECKING:
-    from openclaw_voicecall.config.load import LoadedConfig
     from openclaw_voicecall.config.schema import VoiceCallConfig
 
-__all__ = ["Service", "ServiceOptions", "configure", "run_service"]
+__all__ = ["Service", "ServiceOptions", "run_service"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +45,10 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
         ServiceRunning: Another process owns the state directory.
         PortInUse: The port is taken.
     """
-    registry, loaded = configure(options)
+    registry, loaded = load_settings(options.config_source, options.env, overrides=options.overrides)
     config = loaded.config
     async with AsyncExitStack() as stack:
-        state = StateDir.open(options.state_dir or config.store, options.env)
+        state = StateDir.open(options.state_dir or _named_state_dir(options.env) or config.store, options.env)
         stack.enter_context(state.acquire())
         store = await _open_store(stack, registry, config, state)
         listening = sites.bind(config, ephemeral=options.ephemeral)
@@ -76,15 +75,10 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
             await service.drain()
 
 
-def configure(options: ServiceOptions) -> "tuple[Registry, LoadedConfig]":
-    """Plugins and configuration. The configuration may name and disable plugins, so they may be loaded twice."""
-    registry = load_registry()
-    loaded = registry.load_config(options.config_source, env=options.env, overrides=options.overrides)
-    wanted = loaded.config.plugins
-    if wanted.disabled or wanted.modules:
-        registry = load_registry(disabled=wanted.disabled, modules=wanted.modules)
-        loaded = registry.load_config(options.config_source, env=options.env, overrides=options.overrides)
-    return registry, loaded
+def _named_state_dir(env: Mapping[str, str]) -> Path | None:
+    """The environment's state directory, which comes before the configuration's."""
+    named = env.get(STATE_DIR_VARIABLE, "")
+    return Path(named).expanduser() if named else None
 
 
 @dataclass(frozen=True, slots=True)

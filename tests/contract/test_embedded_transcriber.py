@@ -450,7 +450,7 @@ async def test_an_idle_worker_that_dies_is_replaced_before_it_is_asked(monkeypat
         dead = decoder.pid
         os.kill(dead, signal.SIGKILL)
         async with asyncio.timeout(20):
-            while decoder.pid in {None, dead}:  # noqa: ASYNC110 - nothing announces the new process
+            while decoder.pid in {None, dead}:
                 await asyncio.sleep(0.02)
 
 
@@ -505,7 +505,7 @@ async def test_the_worker_ends_when_its_parent_is_killed():
     parent.kill()
     await parent.communicate()
     async with asyncio.timeout(10):
-        while alive(worker):  # noqa: ASYNC110 - the worker is nobody's child any more, so nothing can be waited for
+        while alive(worker):
             await asyncio.sleep(0.02)
 
 

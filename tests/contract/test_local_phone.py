@@ -60,7 +60,7 @@ TALK = tone((300.0, 700.0), 1.0, -20.0)
 async def poll(condition):
     """Wait for something that nobody tells: what a process of another parent does."""
     async with asyncio.timeout(LIMIT):
-        while not await condition():  # noqa: ASYNC110 there is no event to wait for
+        while not await condition():
             await asyncio.sleep(0.02)
 
 

@@ -109,6 +109,31 @@ def test_failures_of_turns_that_the_caller_cut_count_too():
     assert line.at(6.1, e.ResponseFailed(2, "x")) == [c.StartSaying(3, YIELD.goodbye)]
 
 
+def test_a_caller_who_cuts_every_failing_turn_is_not_kept_for_ever():
+    line = Line().up().speaking("One.", "Two.", finished=False)
+    line.at(4.5, e.UtteranceFailed(1, "x"))
+    line.at(5.0, e.SpeechStarted(), e.TranscriptReceived("hello", final=True), e.SpeechStopped())
+    line.until(6.0)
+    line.at(6.1, e.ResponseChunk(2, 3, "Three."), e.ResponseChunk(2, 4, "Four."), e.UtteranceFailed(3, "x"))
+    line.at(7.0, e.SpeechStarted())
+    assert line.at(7.5, e.TranscriptReceived("hello again", final=True)) == [
+        c.CancelResponse(2),
+        c.ClearAudio(2),
+        c.AppendTranscript("caller", "hello again", 2),
+        c.StartSaying(3, YIELD.goodbye),
+    ]
+
+
+def test_a_failed_turn_that_the_far_side_cuts_by_hanging_up_ends_nothing_twice():
+    line = Line().up().asked()
+    line.at(4.0, e.ResponseFailed(1, "x"), e.ResponseChunk(2, 1, "Sorry."), e.UtteranceFailed(1, "x"))
+    assert line.at(5.0, e.CallEnded(EndReason.CALLER_HUNG_UP)) == [
+        c.CancelResponse(2),
+        c.ClearAudio(2),
+        c.ReleaseCall(EndReason.CALLER_HUNG_UP),
+    ]
+
+
 def test_the_agent_ends_the_call_once_its_last_words_were_heard():
     line = Line().up().speaking("Goodbye.", finished=False)
     assert line.at(4.1, e.ResponseFinished(1, end_call=True)) == []
@@ -314,3 +339,15 @@ def test_keys_pressed_during_the_hang_up_are_written_down():
     press(line, 1.1, "12")
     line.at(5.0, e.CallEnded(EndReason.SHUTDOWN))
     assert line.said() == [("caller", "[keys 12]")]
+
+
+def test_where_no_apology_is_wanted_a_failure_is_passed_over_in_silence():
+    line = Line(replace(YIELD, apology="")).up().asked()
+    assert line.at(4.0, e.ResponseFailed(1, "x")) == []
+    assert line.agent is Agent.IDLE
+
+
+def test_what_would_end_a_call_does_not_cut_its_farewell():
+    line = Line().up()
+    line.at(5.0, e.HangUpRequested(EndReason.COMPLETED, "Bye."))
+    assert line.at(5.1, e.TranscriptionFailed("x")) == []

@@ -284,3 +284,15 @@ def test_the_view_shows_the_words_of_the_open_turn():
     line.at(1.0, e.SpeechStarted(), heard("book a table"), guessed("for"))
     view = line.call.snapshot()
     assert (view.turn_text, view.interim, view.lines) == ("book a table for", "for", 0)
+
+
+def test_an_empty_answer_to_an_earlier_question_closes_nothing_that_is_still_sounding():
+    line = Line().up()
+    line.at(1.0, e.SpeechStarted())
+    line.at(1.5, e.SpeechStopped())
+    line.until(4.0)
+    line.at(5.0, e.SpeechStarted(), guessed("book a table"), heard(""))
+    line.at(6.0, e.SpeechStopped())
+    assert line.until(6.5) == [c.FinishUtterance()]
+    line.at(6.6, heard("book a table"))
+    assert line.said() == [("caller", "book a table")]

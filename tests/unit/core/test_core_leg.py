@@ -337,3 +337,11 @@ def test_the_states_that_openclaw_knows_follow_a_call():
         "active",
         "hangup-user",
     ]
+
+
+def test_early_audio_that_is_lost_again_is_waited_for_only_after_the_answer():
+    line = Line(outbound=True)
+    line.at(0.0, e.CallPlaced(), e.MediaConnected(), e.MediaLost())
+    assert line.until(20.0) == []
+    line.at(20.0, e.CallAnswered())
+    assert line.until(25.0) == [c.HangUp(EndReason.MEDIA_LOST)]

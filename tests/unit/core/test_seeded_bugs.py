@@ -20,6 +20,8 @@ from call_machine import CallMachine
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from openclaw_voicecall.errors import ProtocolError
+
 pytestmark = pytest.mark.unit
 
 
@@ -266,6 +268,7 @@ def try_to_break_a_call(examples: int = 250) -> None:
             deadline=None,
             database=None,
             derandomize=True,
+            report_multiple_bugs=False,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
@@ -279,9 +282,8 @@ def test_a_seeded_bug_is_found(bug, monkeypatch):
     assert source.count(bug.old) == 1, "the code has changed: seed the bug anew"
     transplant(monkeypatch, module, source.replace(bug.old, bug.new))
     find = bug.found_by or try_to_break_a_call
-    with pytest.raises(BaseException) as found:  # noqa: PT011 - any failure of a test will do
+    with pytest.raises((AssertionError, ProtocolError)):
         find()
-    assert not isinstance(found.value, KeyboardInterrupt | SystemExit)
 
 
 def test_without_a_bug_the_transplanted_code_is_sound(monkeypatch):

@@ -156,7 +156,7 @@ def test_the_newest_recording_of_a_folder_is_drawn_with_the_words_of_its_call(
     assert "Hello there." in picture
     assert "another" not in picture
     assert stat.S_IMODE(call.with_suffix(".svg").stat().st_mode) == 0o600
-    assert str(call) in capsys.readouterr().out
+    assert str(call.with_suffix(".svg")) in capsys.readouterr().out
 
 
 def test_a_recording_without_a_record_is_drawn_without_words(call: Path) -> None:
