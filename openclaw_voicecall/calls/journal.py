@@ -79,15 +79,17 @@ class JournalHub:
         self._save = asyncio.Event()
         self._clean = asyncio.Event()
         self._clean.set()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._writer: asyncio.Task[None] | None = None
+        self._readers: list[asyncio.Task[None]] = []
         self._closing = False
+        self._shown = 0
         self._saved: dict[str, CallRecord] = {}
 
     def open(self) -> None:
         """Start the writer and the observers."""
-        self._tasks.append(asyncio.create_task(self._write()))
+        self._writer = asyncio.create_task(self._write())
         for observer, lane in zip(self._observers, self._lanes, strict=True):
-            self._tasks.append(asyncio.create_task(_observe(observer, lane)))
+            self._readers.append(asyncio.create_task(_observe(observer, lane)))
 
     def write(self, record: CallRecord, entry: JournalEntry) -> None:
         """Hand an entry to everybody."""
@@ -95,11 +97,15 @@ class JournalHub:
         self._unsaved.append(item)
         self._clean.clear()
         self._save.set()
-        for lane in (*self._lanes, *self._feeds):
+        for lane in self._lanes:
             lane.put(item)
 
     async def feed(self, call_id: str | None = None) -> AsyncGenerator[Item, None]:
-        """Entries from now on, of one call or of all; ends after a call's release, or when the service stops."""
+        """Entries from now on, of one call or of all; ends after a call's release, or when the service stops.
+
+        An entry comes once it is in the store, so that nobody is shown what a crash could take back; while the
+        store fails, it comes all the same.
+        """
         lane = _Lane("a feed reader", FEED_QUEUE)
         self._feeds.add(lane)
         try:
@@ -117,14 +123,17 @@ class JournalHub:
         await self._clean.wait()
 
     async def close(self, limit: float = 2.0) -> None:
-        """Write what is pending, let observers finish for `limit` seconds, and stop."""
+        """Write what is pending, let observers and readers have it, each for `limit` seconds at most, and stop."""
         self._closing = True
         self._save.set()
+        if self._writer is not None:
+            await asyncio.wait([self._writer], timeout=limit)
+            self._writer.cancel()
         for lane in (*self._lanes, *self._feeds):
             lane.close()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=limit)
-        for task in self._tasks:
+        if self._readers:
+            await asyncio.wait(self._readers, timeout=limit)
+        for task in self._readers:
             task.cancel()
 
     async def _write(self) -> None:
@@ -138,13 +147,23 @@ class JournalHub:
             except StoreError as error:
                 # Kept and tried again: a full disk may be emptied, and a record must not be lost.
                 logger.error("the store failed; %d journal entries wait: %s", len(batch), error)
+                self._show(batch)
                 self._save.set()
                 await asyncio.sleep(STORE_RETRY)
                 continue
+            self._show(batch)
             for _ in batch:
                 self._unsaved.popleft()
+            self._shown -= len(batch)
             if not self._unsaved:
                 self._clean.set()
+
+    def _show(self, batch: list[Item]) -> None:
+        """Give the feeds what they have not been given yet of the oldest unsaved entries."""
+        for item in batch[self._shown :]:
+            for lane in self._feeds:
+                lane.put(item)
+        self._shown = len(batch)
 
     async def _put(self, batch: list[Item]) -> None:
         """Write changed records first: they matter more than the entries, and one bad entry must not hold them up."""

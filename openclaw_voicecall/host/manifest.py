@@ -19,6 +19,8 @@ from openclaw_voicecall.plugins import PROJECT, Registry, load_registry
 
 DISTRIBUTION = "openclaw-voicecall"
 _HELP_WIDTH = 200
+_WIDTH = 110
+_SHORT = 64
 _HEADER = """\
 # Made from the code: python -m openclaw_voicecall.host.manifest > plugin.yaml
 # Do not edit it; change what it describes.
@@ -52,18 +54,35 @@ def manifest() -> dict[str, Any]:
 
 def render() -> str:
     """The whole file."""
-    # Lists and groups without groups inside stand on one line: the settings would fill three thousand otherwise.
-    body = yaml.dump(
-        manifest(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
-    )
+    body = yaml.dump(manifest(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH)
     return f"{_HEADER}{body}"
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes every value out; an alias for one that occurs twice would help nobody who reads the file."""
+    """Puts what is short on one line: the settings would fill three thousand otherwise."""
 
     def ignore_aliases(self, data: Any) -> bool:
+        """Write every value out; a reference to an earlier one helps nobody who reads the file."""
         return True
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
+        """A mapping, on one line if it is short."""
+        node = super().represent_mapping(tag, mapping, flow_style)
+        node.flow_style = _is_short([part for pair in node.value for part in pair])
+        return node
+
+    def represent_sequence(
+        self, tag: str, sequence: Any, flow_style: bool | None = None
+    ) -> yaml.SequenceNode:
+        """A list, on one line if it is short."""
+        node = super().represent_sequence(tag, sequence, flow_style)
+        node.flow_style = _is_short(node.value)
+        return node
+
+
+def _is_short(parts: list[yaml.Node]) -> bool:
+    scalars = [part for part in parts if isinstance(part, yaml.ScalarNode)]
+    return len(scalars) == len(parts) and sum(len(part.value) + 2 for part in scalars) <= _SHORT
 
 
 def _program() -> metadata.EntryPoint:

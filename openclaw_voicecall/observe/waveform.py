@@ -1,10 +1,14 @@
 """A picture of a call: both voices over time, with the words under them, as one SVG text.
 
+A call is cut into rows of about twenty seconds, as lines of a page are, so that its words can be read at the width of
+a page. The picture follows the reader's choice of light or dark colours.
+
 `openclaw-voicecall calls --json | python -m openclaw_voicecall.observe.waveform out -` draws the newest recording in
 the folder `out` with the words of its call.
 """
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,17 +25,30 @@ from openclaw_voicecall.errors import CodecError, MediaError
 from openclaw_voicecall.media.wav import Samples, Sound, decode_wav
 
 _SPEAKERS: Final = ("caller", "agent")
-_COLOURS: Final = {"caller": "#0d9488", "agent": "#4f46e5"}
-_LEFT: Final = 84
-_RIGHT: Final = 28
-_TOP: Final = 46
-_LANE: Final = 84
-_WORDS: Final = 62
+_WIDTH: Final = 900
+_LEFT: Final = 78
+_RIGHT: Final = 22
+_TOP: Final = 52
+_LANE: Final = 52
+_WORDS: Final = 56
+_ROW: Final = 2 * (_LANE + _WORDS) + 34
 _LINE_HEIGHT: Final = 15
-_CHARACTER: Final = 6.1
+_CHARACTER: Final = 6.3
+_BAR: Final = 3
 _WINDOW: Final = 0.02
 _PAUSE: Final = 0.4
 _QUIET_DBFS: Final = -45.0
+_ROW_SECONDS: Final = 20.0
+_MOST_ROWS: Final = 60
+_STYLE: Final = """\
+.card { fill: #fbfcfe; stroke: #d8dee8 } .title { fill: #0f172a } .time, .still { fill: #64748b }
+.line { stroke: #e5eaf1 } .words { fill: #1e293b }
+.caller { fill: #0d9488; stroke: #0d9488 } .agent { fill: #4f46e5; stroke: #4f46e5 } text { stroke: none }
+@media (prefers-color-scheme: dark) {
+.card { fill: #0f1622; stroke: #2b3648 } .title { fill: #f1f5f9 } .time, .still { fill: #94a3b8 }
+.line { stroke: #233044 } .words { fill: #dbe3ee }
+.caller { fill: #2dd4bf; stroke: #2dd4bf } .agent { fill: #a5b4fc; stroke: #a5b4fc } text { stroke: none }
+}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +75,79 @@ def waveform_svg(wav_path: str | Path, transcript: Sequence[SpokenLine] = (), *,
     """
     sound = _read(Path(wav_path))
     seconds = max(sound.seconds, 0.1)
-    width = int(min(max(_LEFT + _RIGHT + seconds * 40, 1000), 6000))
-    scale = (width - _LEFT - _RIGHT) / seconds
     lanes = list(zip(_SPEAKERS, sound.channels, strict=False))
-    height = _TOP + len(lanes) * (_LANE + _WORDS) + 34
+    rows = _rows(seconds, _busy(lanes, sound.rate, transcript))
+    scale = (_WIDTH - _LEFT - _RIGHT) / max(end - start for start, end in rows)
+    height = _TOP + len(rows) * _ROW
     label = title or f"A call of {seconds:.1f} seconds"
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="img" font-family="system-ui, sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '
+        f'viewBox="0 0 {_WIDTH} {height}" role="img" font-family="system-ui, sans-serif" font-size="12">',
         f"<title>{escape(label)}</title>",
-        f'<rect width="{width}" height="{height}" rx="10" fill="#fbfcfe" stroke="#e2e8f0"/>',
-        f'<text x="20" y="27" font-size="14" font-weight="600" fill="#0f172a">{escape(label)}</text>',
-        _time_axis(seconds, scale, height),
+        f"<style>{_STYLE}</style>",
+        f'<rect class="card" x="0.5" y="0.5" width="{_WIDTH - 1}" height="{height - 1}" rx="10"/>',
+        f'<text class="title" x="20" y="29" font-size="14" font-weight="600">{escape(label)}</text>',
     ]
-    for index, (speaker, samples) in enumerate(lanes):
-        top = _TOP + index * (_LANE + _WORDS)
-        parts.append(_lane(speaker, samples, sound.rate, top, scale))
-        parts.append(
-            _words([line for line in transcript if line.speaker == speaker], top + _LANE, scale, seconds)
-        )
-    return "\n".join([*parts, "</svg>", ""])
+    for number, (start, end) in enumerate(rows):
+        row = _Row(start, end, _TOP + number * _ROW, scale, last=number == len(rows) - 1)
+        parts.append(_time_axis(row))
+        for index, (speaker, samples) in enumerate(lanes):
+            top = row.top + index * (_LANE + _WORDS)
+            # Each voice has a scale of its own, so that the quieter one can be told from silence.
+            loudest = max(float(np.abs(samples.astype(np.int32)).max(initial=0)), 2000.0)
+            parts.append(_lane(row, speaker, samples, sound.rate, top=top, loudest=loudest))
+            spoken = [line for line in transcript if line.speaker == speaker]
+            parts.append(_words(row, speaker, spoken, top + _LANE))
+    return "\n".join([*filter(None, parts), "</svg>", ""])
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A stretch of the call that is drawn from left to right, seconds; rows stand one below the other."""
+
+    start: float
+    end: float
+    top: int
+    scale: float
+    """Pixels per second."""
+    last: bool
+
+    def holds(self, second: float) -> bool:
+        """Whether words spoken at this second stand here. What comes after the recording stands in the last row."""
+        return self.start <= second and (second < self.end or self.last)
+
+    def x(self, second: float) -> float:
+        """Where a second is, in pixels from the left."""
+        return _LEFT + (min(max(second, self.start), self.end) - self.start) * self.scale
+
+
+def _busy(
+    lanes: Sequence[tuple[str, Samples]], rate: int, transcript: Sequence[SpokenLine]
+) -> list[tuple[float, float]]:
+    """When somebody speaks, in seconds, in order and without overlaps. A line counts with its inner pauses."""
+    runs = [run for _, samples in lanes for run in _audible(samples, rate)]
+    runs += [(line.start, line.end) for line in transcript if line.end is not None]
+    joined: list[tuple[float, float]] = []
+    for start, end in sorted(runs):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _rows(seconds: float, busy: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Cut a call into rows, where nobody speaks if there is such a place in a row's last third."""
+    longest = max(_ROW_SECONDS, seconds / _MOST_ROWS * 1.5)
+    rows: list[tuple[float, float]] = []
+    start = 0.0
+    while seconds - start > longest:
+        starts = [begin for begin, _ in busy if start + longest * 2 / 3 <= begin <= start + longest]
+        quiet = max((end for _, end in busy if starts and end <= starts[-1]), default=start)
+        cut = max(starts[-1] - _PAUSE, (quiet + starts[-1]) / 2) if starts else start + longest
+        rows.append((start, cut))
+        start = cut
+    return [*rows, (start, seconds)]
 
 
 def spoken_lines(record: CallRecord, wav_path: str | Path) -> list[SpokenLine]:
@@ -141,44 +211,50 @@ def _audible(samples: Samples, rate: int) -> list[tuple[float, float]]:
     return runs
 
 
-def _lane(speaker: str, samples: Samples, rate: int, top: int, scale: float) -> str:
+def _lane(row: _Row, speaker: str, samples: Samples, rate: int, *, top: int, loudest: float) -> str:
     middle = top + _LANE / 2
-    lowest, highest = _envelope(samples, columns=max(int(len(samples) / rate * scale), 1))
-    # Quiet lines are drawn larger, so that words and silence can be told apart; silence stays flat.
-    gain = (_LANE / 2 - 4) / max(float(np.abs(samples).max(initial=0)), 2000.0)
-    upper = [f"{_LEFT + x},{middle - value * gain:.1f}" for x, value in enumerate(highest.tolist())]
-    lower = [f"{_LEFT + x},{middle - value * gain + 0.6:.1f}" for x, value in enumerate(lowest.tolist())]
-    outline = " ".join([*upper, *reversed(lower)])
-    colour = _COLOURS[speaker]
+    first, last = round(row.start * rate), min(round(row.end * rate), len(samples))
+    levels = _levels(samples[first:last], bars=max(int((last - first) / rate * row.scale / _BAR), 1))
+    heights = levels / loudest * (_LANE / 2 - 3)
+    bars = "".join(
+        f"M{_LEFT + (index + 0.5) * _BAR:g} {middle - height:.1f}v{2 * height:.1f}"
+        for index, height in enumerate(heights.tolist())
+        if height >= 0.5
+    )
+    right = _LEFT + (last - first) / rate * row.scale
     return (
-        f'<text x="20" y="{middle + 4:.0f}" font-weight="600" fill="{colour}">{speaker}</text>\n'
-        f'<polygon points="{outline}" fill="{colour}" stroke="{colour}" stroke-width="0.4"/>'
+        f'<text class="{speaker}" x="20" y="{middle + 4:.0f}" font-weight="600">{speaker}</text>\n'
+        f'<path class="{speaker}" opacity="0.45" d="M{_LEFT} {middle:g}H{right:.1f}"/>\n'
+        f'<path class="{speaker} voice" fill="none" stroke-width="2" stroke-linecap="round" d="{bars}"/>'
     )
 
 
-def _envelope(samples: Samples, columns: int) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    edges = np.linspace(0, len(samples), columns, endpoint=False).astype(int)
-    # The axis belongs to every column, so that a slow wave is an area, not a line beside the axis.
-    return np.minimum(np.minimum.reduceat(samples, edges), 0), np.maximum(
-        np.maximum.reduceat(samples, edges), 0
-    )
+def _levels(samples: Samples, bars: int) -> NDArray[np.float64]:
+    """The loudest sample of each of so many equal parts."""
+    if not len(samples):
+        return np.zeros(0)
+    edges = np.linspace(0, len(samples), bars, endpoint=False).astype(int)
+    return np.maximum.reduceat(np.abs(samples.astype(np.float64)), edges)
 
 
-def _words(lines: Sequence[SpokenLine], top: int, scale: float, seconds: float) -> str:
+def _words(row: _Row, speaker: str, lines: Sequence[SpokenLine], top: int) -> str:
     parts: list[str] = []
     for index, line in enumerate(lines):
-        limit = lines[index + 1].start if index + 1 < len(lines) else seconds
-        room = max((limit - line.start) * scale - 10, 60.0)
-        x = _LEFT + line.start * scale
-        end = _LEFT + min(line.end if line.end is not None else limit, seconds) * scale
-        parts.append(
-            f'<rect x="{x:.1f}" y="{top + 2}" width="{max(end - x, 2):.1f}" height="2" rx="1" '
-            f'fill="{_COLOURS.get(line.speaker, "#64748b")}" opacity="0.55"/>'
-        )
+        limit = lines[index + 1].start if index + 1 < len(lines) else row.end
+        end = line.end if line.end is not None else limit
+        if end > row.start and line.start < row.end:
+            width = max(row.x(end) - row.x(line.start), 2)
+            parts.append(
+                f'<rect class="{speaker}" x="{row.x(line.start):.1f}" y="{top + 2}" width="{width:.1f}" '
+                f'height="2" rx="1" stroke-width="0" opacity="0.6"/>'
+            )
+        if not row.holds(line.start):
+            continue
+        room = max(row.x(limit) - row.x(line.start) - 10, 60.0)
         text = f"{line.text}—" if line.interrupted else line.text
-        for row, words in enumerate(_wrap(text, int(room / _CHARACTER))):
-            y = top + 18 + row * _LINE_HEIGHT
-            parts.append(f'<text x="{x:.1f}" y="{y}" fill="#334155">{escape(words)}</text>')
+        for number, words in enumerate(_wrap(text, int(room / _CHARACTER))):
+            y = top + 18 + number * _LINE_HEIGHT
+            parts.append(f'<text class="words" x="{row.x(line.start):.1f}" y="{y}">{escape(words)}</text>')
     return "\n".join(parts)
 
 
@@ -193,15 +269,15 @@ def _wrap(text: str, columns: int) -> list[str]:
     return rows if len(rows) <= most else [*rows[: most - 1], f"{rows[most - 1][: max(columns - 1, 1)]}…"]
 
 
-def _time_axis(seconds: float, scale: float, height: int) -> str:
-    step = next(step for step in (1, 2, 5, 10, 30, 60, 300, 3600) if step * scale >= 60)
+def _time_axis(row: _Row) -> str:
+    step = next(step for step in (1, 2, 5, 10, 30, 60, 300, 3600) if step * row.scale >= 60)
+    bottom = row.top + 2 * (_LANE + _WORDS)
     parts: list[str] = []
-    for tick in range(0, int(seconds) + 1, step):
-        x = _LEFT + tick * scale
-        label = f"{tick // 60}:{tick % 60:02}"
+    for tick in range(math.ceil(row.start / step) * step, int(row.end) + 1, step):
+        x = row.x(tick)
         parts.append(
-            f'<line x1="{x:.1f}" y1="{_TOP - 4}" x2="{x:.1f}" y2="{height - 28}" stroke="#e2e8f0"/>'
-            f'<text x="{x:.1f}" y="{height - 12}" text-anchor="middle" fill="#64748b">{label}</text>'
+            f'<line class="line" x1="{x:.1f}" y1="{row.top}" x2="{x:.1f}" y2="{bottom - 4}"/>'
+            f'<text class="time" x="{x:.1f}" y="{bottom + 10}" text-anchor="middle">{tick // 60}:{tick % 60:02}</text>'
         )
     return "\n".join(parts)
 

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 FIRST_AUDIO_LIMIT = 5.0
 """Seconds a synthesizer may take to its first audio before the next one is asked."""
+TICK_DELAY = 0.010
+"""Seconds. A carrier plays in ticks of 20 ms, so sound that arrives waits half a tick on average; the recording
+places it where it was heard."""
 NEXT_AUDIO_LIMIT = 5.0
 """Seconds between two pieces of one utterance."""
 
@@ -205,7 +208,7 @@ class Speaking:
                 case SendAudio(audio, starts):
                     self._link.send(self._codec.audio(audio))
                     if self._recorder is not None:
-                        self._recorder.agent(starts - self._epoch, audio)
+                        self._recorder.agent(starts + TICK_DELAY - self._epoch, audio)
                     self._note_first_audio()
                 case SendMark(name):
                     message = self._codec.mark(name)

@@ -243,7 +243,7 @@ def test_nothing_interrupts_a_farewell_and_nothing_said_over_it_is_lost():
     line.at(5.1, e.ResponseFinished(1), e.SpeechStarted(), e.DtmfReceived("7"))
     line.at(5.2, e.TranscriptReceived("wait a moment", final=True), e.SpeechStopped())
     line.at(6.0, e.TranscriptReceived("I am not done", final=True))
-    assert line.at(6.1, e.UtterancePlayed(1))[-1] == c.HangUp(EndReason.COMPLETED)
+    assert line.at(6.1, e.UtterancePlayed(1))[-1:] == [c.HangUp(EndReason.COMPLETED)]
     assert line.said() == [
         ("caller", "wait a moment"),
         ("agent", "Bye."),

@@ -259,7 +259,7 @@ def transplant(monkeypatch: pytest.MonkeyPatch, module: ModuleType, source: str)
                 monkeypatch.setattr(ours, attribute, property(rooted(value.fget)))
 
 
-def try_to_break_a_call(examples: int = 250) -> None:
+def try_to_break_a_call(examples: int = 400) -> None:
     run_state_machine_as_test(
         CallMachine,
         settings=settings(
