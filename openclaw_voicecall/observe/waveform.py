@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
@@ -29,8 +30,8 @@ _WIDTH: Final = 900
 _LEFT: Final = 78
 _RIGHT: Final = 22
 _TOP: Final = 52
-_LANE: Final = 52
-_WORDS: Final = 56
+_LANE: Final = 48
+_WORDS: Final = 60
 _ROW: Final = 2 * (_LANE + _WORDS) + 34
 _LINE_HEIGHT: Final = 15
 _CHARACTER: Final = 6.3
@@ -41,13 +42,14 @@ _QUIET_DBFS: Final = -45.0
 _ROW_SECONDS: Final = 20.0
 _MOST_ROWS: Final = 60
 _STYLE: Final = """\
-.card { fill: #fbfcfe; stroke: #d8dee8 } .title { fill: #0f172a } .time, .still { fill: #64748b }
+.card { fill: #fbfcfe; stroke: #d8dee8 } .title { fill: #0f172a } .time { fill: #64748b }
 .line { stroke: #e5eaf1 } .words { fill: #1e293b }
-.caller { fill: #0d9488; stroke: #0d9488 } .agent { fill: #4f46e5; stroke: #4f46e5 } text { stroke: none }
+.caller { fill: #0d9488; stroke: #0d9488 } .agent { fill: #4f46e5; stroke: #4f46e5 }
+text.caller, text.agent { stroke: none }
 @media (prefers-color-scheme: dark) {
-.card { fill: #0f1622; stroke: #2b3648 } .title { fill: #f1f5f9 } .time, .still { fill: #94a3b8 }
+.card { fill: #0f1622; stroke: #2b3648 } .title { fill: #f1f5f9 } .time { fill: #94a3b8 }
 .line { stroke: #233044 } .words { fill: #dbe3ee }
-.caller { fill: #2dd4bf; stroke: #2dd4bf } .agent { fill: #a5b4fc; stroke: #a5b4fc } text { stroke: none }
+.caller { fill: #2dd4bf; stroke: #2dd4bf } .agent { fill: #a5b4fc; stroke: #a5b4fc }
 }"""
 
 
@@ -137,17 +139,17 @@ def _busy(
 
 
 def _rows(seconds: float, busy: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Cut a call into rows, where nobody speaks if there is such a place in a row's last third."""
-    longest = max(_ROW_SECONDS, seconds / _MOST_ROWS * 1.5)
-    rows: list[tuple[float, float]] = []
-    start = 0.0
-    while seconds - start > longest:
-        starts = [begin for begin, _ in busy if start + longest * 2 / 3 <= begin <= start + longest]
-        quiet = max((end for _, end in busy if starts and end <= starts[-1]), default=start)
-        cut = max(starts[-1] - _PAUSE, (quiet + starts[-1]) / 2) if starts else start + longest
-        rows.append((start, cut))
-        start = cut
-    return [*rows, (start, seconds)]
+    """Cut a call into rows of about one length; where there is a pause near a cut, nobody is cut off in it."""
+    count = min(math.ceil(seconds / _ROW_SECONDS), _MOST_ROWS)
+    length = seconds / count
+    pauses = [(before[1], after[0]) for before, after in pairwise(busy)]
+    cuts = [0.0]
+    for number in range(1, count):
+        wanted = number * length
+        near = [(start, end) for start, end in pauses if abs(end - wanted) <= length / 3]
+        start, end = min(near, key=lambda pause: abs(pause[1] - wanted), default=(wanted, wanted))
+        cuts.append(max(end - _PAUSE, (start + end) / 2))
+    return list(pairwise([*cuts, seconds]))
 
 
 def spoken_lines(record: CallRecord, wav_path: str | Path) -> list[SpokenLine]:
@@ -250,7 +252,8 @@ def _words(row: _Row, speaker: str, lines: Sequence[SpokenLine], top: int) -> st
             )
         if not row.holds(line.start):
             continue
-        room = max(row.x(limit) - row.x(line.start) - 10, 60.0)
+        right = row.x(limit) if limit < row.end else _WIDTH - 4
+        room = max(right - row.x(line.start) - 10, 60.0)
         text = f"{line.text}—" if line.interrupted else line.text
         for number, words in enumerate(_wrap(text, int(room / _CHARACTER))):
             y = top + 18 + number * _LINE_HEIGHT

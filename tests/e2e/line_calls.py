@@ -128,7 +128,9 @@ async def outcome_of(client: ControlClient, folder: Path, name: str, call_id: st
     return outcome
 
 
-async def ring(service: RunningService, client: ControlClient, folder: Path, name: str, *options: str) -> Rung:
+async def ring(
+    service: RunningService, client: ControlClient, folder: Path, name: str, *options: str
+) -> Rung:
     """Let a phone call the service, with the command `phone`, and wait until both are done."""
     wav, report = folder / f"{name}.wav", folder / f"{name}.json"
     command = await asyncio.to_thread(

@@ -163,7 +163,7 @@ def test_a_carrier_that_is_late_with_the_end_does_not_hold_the_call_up(calls):
 
 def test_pressed_keys_are_read_back(calls):
     call = calls["presses-keys"]
-    assert call.words("caller") == "[keys 4711#]"
+    assert call.words("caller") == "[keys 4711]"
     assert "four seven one one" in call.words("agent")
     pressed = call.events("key pressed")[-1]["at"]
     assert any(sound.start > pressed for sound in call.witness.agent_sounds()), "and it was heard"

@@ -68,28 +68,69 @@ def text_x(svg: str, words: str) -> float:
     return next(float(element.get("x", "0")) for element in elements(svg, "text") if element.text == words)
 
 
+def bars(svg: str, speaker: str) -> list[tuple[float, float, float]]:
+    """Place from the left, top and height of every bar of a voice, through all rows."""
+    paths = [path.get("d", "") for path in elements(svg, "path") if path.get("class") == f"{speaker} voice"]
+    found = re.findall(r"M([\d.]+) ([\d.]+)v([\d.]+)", " ".join(paths))
+    return [(float(x), float(y), float(height)) for x, y, height in found]
+
+
+def style(svg: str, name: str) -> list[str]:
+    """What the style sheet says of a class: in light colours, then in dark ones."""
+    return re.findall(rf"\.{name} {{ fill: (#\w+)", svg)
+
+
 def test_both_voices_are_drawn_in_colours_of_their_own(call: Path) -> None:
-    lanes = elements(waveform_svg(call), "polygon")
-    assert len({lane.get("fill") for lane in lanes}) == 2
+    svg = waveform_svg(call)
+    assert bars(svg, "caller")
+    assert bars(svg, "agent")
+    assert len({*style(svg, "caller"), *style(svg, "agent")}) == 4
 
 
-def test_a_lane_is_flat_in_silence_and_high_in_speech(call: Path) -> None:
-    agent = elements(waveform_svg(call), "polygon")[1].get("points", "")
-    points = [tuple(map(float, point.split(","))) for point in agent.split()]
-    width = max(x for x, _ in points) - 84
+def test_words_can_be_read_in_light_and_in_dark(call: Path) -> None:
+    def brightness(colour: str) -> float:
+        return sum(int(colour[place : place + 2], 16) for place in (1, 3, 5)) / 3
 
-    def height(second: float) -> float:
-        near = [y for x, y in points if abs(x - 84 - second / 10 * width) <= 1]
-        return max(near) - min(near)
+    svg = waveform_svg(call)
+    for name in ("words", "title", "time"):
+        light, dark = (
+            brightness(text) - brightness(card)
+            for text, card in zip(style(svg, name), style(svg, "card"), strict=True)
+        )
+        assert light < -100
+        assert dark > 100
 
-    assert height(1.5) > 20 * height(3.5)
-    assert height(5.5) > 20 * height(9)
+
+def test_a_lane_is_empty_in_silence_and_high_in_speech(call: Path) -> None:
+    found = bars(waveform_svg(call), "agent")
+    seconds = [(x - 78) / 800 * 10 for x, _, _ in found]
+    assert all(0.45 < second < 2.55 or 4.95 < second < 6.55 for second in seconds)
+    assert min(height for _, _, height in found[1:-1]) > 20
+
+
+def test_a_call_is_cut_into_rows_where_nobody_speaks(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    caller, agent = voice((1, 15), (23, 39), seconds=40), voice((15.5, 22), seconds=40)
+    path.write_bytes(encode_wav(RATE, caller, agent))
+    svg = waveform_svg(path, [SpokenLine("agent", "Across the middle", 15.5, 22)])
+    (words,) = [element for element in elements(svg, "text") if element.get("class") == "words"]
+    second_row = min(y for x, y, _ in bars(svg, "caller") if y > float(words.get("y", "0")))
+    agent_bars = bars(svg, "agent")
+    assert all(y < second_row for _, y, _ in agent_bars)
+    assert max(x for x, _, _ in agent_bars) <= 878
+
+
+def test_a_monologue_without_a_pause_is_cut_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    path.write_bytes(encode_wav(RATE, voice((0, 60), seconds=60), voice(seconds=60)))
+    tops = {y for _, y, _ in bars(waveform_svg(path), "caller")}
+    assert len(tops) == 3
 
 
 def test_words_stand_where_they_were_spoken(call: Path) -> None:
     svg = waveform_svg(call, [SpokenLine("caller", "Yes", 3, 4), SpokenLine("agent", "No", 5, 6.5)])
     start, end = text_x(svg, "Yes"), text_x(svg, "No")
-    assert end - start == pytest.approx(2 * (1000 - 84 - 28) / 10, abs=1)
+    assert end - start == pytest.approx(2 * 800 / 10, abs=1)
 
 
 def test_the_lines_of_a_record_are_found_in_the_recording(call: Path) -> None:
@@ -134,12 +175,20 @@ def test_markup_in_words_stays_text(call: Path) -> None:
     assert any(element.text == "<script>&" for element in elements(svg, "text"))
 
 
-def test_a_long_call_gets_few_time_labels_and_no_endless_picture(tmp_path: Path) -> None:
+def test_every_word_of_a_long_call_stands_in_one_row_and_the_picture_stays_small(tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
-    path.write_bytes(encode_wav(RATE, voice((1, 2), seconds=900), voice((3, 4), seconds=900)))
-    svg = waveform_svg(path)
-    assert int(ElementTree.fromstring(svg).get("width", "0")) <= 6000
-    assert len(re.findall(r">\d+:\d\d<", svg)) < 100
+    lines = [SpokenLine("agent", f"Line{second}", second, second + 2) for second in range(0, 3600, 10)]
+    path.write_bytes(
+        encode_wav(
+            RATE, voice(seconds=3600), voice(*((line.start, line.end or 0) for line in lines), seconds=3600)
+        )
+    )
+    svg = waveform_svg(path, lines)
+    drawn = [element.text for element in elements(svg, "text") if element.get("class") == "words"]
+    assert drawn == [line.text for line in lines]
+    root = ElementTree.fromstring(svg)
+    assert root.get("width") == "900"
+    assert int(root.get("height", "0")) < 60 * 300
     assert len(svg) < 1_000_000
 
 
@@ -161,7 +210,9 @@ def test_the_newest_recording_of_a_folder_is_drawn_with_the_words_of_its_call(
 
 def test_a_recording_without_a_record_is_drawn_without_words(call: Path) -> None:
     assert main([str(call)]) == 0
-    assert len(elements(call.with_suffix(".svg").read_text(encoding="utf-8"), "polygon")) == 2
+    svg = call.with_suffix(".svg").read_text(encoding="utf-8")
+    assert bars(svg, "caller")
+    assert not [element for element in elements(svg, "text") if element.get("class") == "words"]
 
 
 def test_a_folder_without_recordings_is_said_to_be_empty(
