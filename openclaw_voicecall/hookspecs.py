@@ -78,9 +78,7 @@ def voicecall_register_turn_detectors(register: "Register[TurnDetectorSpec]") ->
 
 
 @hookspec
-def voicecall_register_policies(
-    register: "Register[AdmissionPolicy | CallRouter]", config: Any
-) -> None:
+def voicecall_register_policies(register: "Register[AdmissionPolicy | CallRouter]", config: Any) -> None:
     """Add admission policies and call routers; `config` is the validated configuration."""
 
 

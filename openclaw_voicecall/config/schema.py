@@ -158,6 +158,7 @@ class VoiceCallConfig(CamelModel):
             farewell_limit=self.limits.farewell_ms / 1000,
             apology=self.phrases.apology,
             goodbye=self.phrases.goodbye,
+            idle_goodbye=self.phrases.idle_goodbye,
             max_failures=self.limits.max_failures,
         )
 

@@ -167,6 +167,8 @@ class PhrasesConfig(CamelModel):
     """After a turn that failed."""
     goodbye: Words = _CORE.goodbye
     """Before the hang-up when too many did."""
+    idle_goodbye: Words = _CORE.idle_goodbye
+    """Before the hang-up when nobody speaks any more."""
 
 
 class LimitsConfig(CamelModel):

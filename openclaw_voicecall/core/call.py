@@ -142,7 +142,7 @@ class Call:
             Timer.MAX_DURATION: lambda now: self._hang_up(EndReason.MAX_DURATION, now),
             Timer.RING: lambda now: self._hang_up(unanswered, now),
             Timer.MEDIA: lambda now: self._hang_up(EndReason.MEDIA_LOST, now),
-            Timer.IDLE: lambda now: self._part(EndReason.IDLE, self._policy.goodbye, now),
+            Timer.IDLE: lambda now: self._part(EndReason.IDLE, self._policy.idle_goodbye, now),
             Timer.FAREWELL: lambda now: self._hang_up(EndReason.COMPLETED, now),
             Timer.AFTER_GREETING: self._on_message_delivered,
             Timer.TRANSCRIPT: self._floor.on_transcript_overdue,

@@ -70,5 +70,7 @@ class CallPolicy:
     """A farewell may delay a hang-up by no more than this."""
     apology: str = "I'm sorry, something went wrong on my side. Could you say that again?"
     goodbye: str = "I'm sorry, I can't go on with this call. Goodbye."
+    idle_goodbye: str = "I haven't heard anything for a while, so I'll hang up now. Goodbye."
+    """Said before a call ends because nobody speaks."""
     max_failures: int = 2
     """This many failed turns in a row end the call with `goodbye`."""

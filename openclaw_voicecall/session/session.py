@@ -13,7 +13,7 @@ from openclaw_voicecall.core import events as e
 from openclaw_voicecall.core.call import Call
 from openclaw_voicecall.core.commands import Command
 from openclaw_voicecall.core.reasons import EndReason
-from openclaw_voicecall.errors import RemoteProtocolError
+from openclaw_voicecall.errors import ProtocolError
 from openclaw_voicecall.observe.logs import call_id as logged_call
 from openclaw_voicecall.session.effects import carry_out, hang_up
 from openclaw_voicecall.session.listening import Listening
@@ -188,8 +188,9 @@ class CallSession:
                 event = self._inbox.popleft()
                 try:
                     self._take(event)
-                except RemoteProtocolError as error:
-                    # A carrier or vendor may repeat itself or be late; the core has changed nothing.
+                except ProtocolError as error:
+                    # A carrier or vendor may repeat itself or be late, and a responder may ask for what the call
+                    # cannot do any more; the core has changed nothing.
                     logger.info("call %s: %s ignored: %s", self.call_id, type(event).__name__, error)
                 except Exception as error:  # a bug of ours ends this call and no other
                     self._break(error)

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -61,6 +64,23 @@ class Rung:
 
     def words(self, speaker: str) -> str:
         return " ".join(line["text"] for line in self.record["transcript"] if line["speaker"] == speaker)
+
+
+def command(
+    *arguments: str | Path, folder: Path, env: Mapping[str, str] | None = None, timeout: float = 60.0
+) -> CliResult:
+    """Run a command as a user with no settings of his own would, in `folder`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "openclaw_voicecall", *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "XDG_CONFIG_HOME": str(folder), "XDG_STATE_HOME": str(folder), **(env or {})},
+        timeout=timeout,
+        check=False,
+    )
+    return CliResult(done.returncode, done.stdout, done.stderr)
 
 
 def script(name: str) -> str:

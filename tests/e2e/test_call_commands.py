@@ -4,18 +4,17 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import aiohttp
 import pytest
-from line_calls import dial, outcome_of, script, wait_for_end, wait_for_line, with_client
+from line_calls import command, dial, outcome_of, script, wait_for_end, wait_for_line, with_client
 
 from openclaw_voicecall.cli.client import ControlClient
 from openclaw_voicecall.testing.service import RunningService
 from openclaw_voicecall.testing.wer import word_errors
+from openclaw_voicecall.testing.witness import RATE, Witness
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -103,21 +102,30 @@ def test_a_detached_call_goes_on_when_the_command_is_gone(service):
 
 
 def test_a_call_without_a_service_brings_its_own_and_leaves_a_record(tmp_path):
-    service = RunningService(tmp_path / "s", port=0)  # not started: only its commands are used
-    record_dir = tmp_path / "recordings"
-    with service.configured():
-        arguments = ("--to", "+15550001234", "--message", GREETING, "--script", script("talks"))
-        done = service.cli("call", *arguments, "--record", str(record_dir))
-        assert done.exit_code == 0
-        assert done.json["endReason"] == "agent-hung-up"
-        assert len([line for line in done.json["transcript"] if line["speaker"] == "caller"]) == 2
-        assert_has_every_field(done.json)
-        assert service.cli("calls").json == [done.json]
-        assert service.cli("show", done.json["callId"]).json == done.json
-        assert Path(done.json["recording"]).parent == record_dir
-        assert Path(done.json["recording"]).stat().st_size > 5 * 8000
-        nobody = service.cli("status", check=False)
-        assert (nobody.exit_code, nobody.json["error"]["code"]) == (69, "service-not-running")
+    recordings = tmp_path / "recordings"
+    common = ("--state-dir", tmp_path / "s", "--json")
+    order = (
+        "--to",
+        "+15550001234",
+        "--message",
+        GREETING,
+        "--script",
+        script("says-goodbye"),
+        "--record",
+        recordings,
+    )
+    done = command("call", *order, *common, folder=tmp_path)
+    assert done.exit_code == 0
+    record = done.json
+    assert record["endReason"] == "agent-hung-up"
+    assert [line["speaker"] for line in record["transcript"]] == ["agent", "caller", "agent"]
+    assert_has_every_field(record)
+    assert Path(record["recording"]).parent == recordings
+    assert Path(record["recording"]).stat().st_size > 5 * RATE
+    assert command("calls", *common, folder=tmp_path).json == [record]
+    assert command("show", record["callId"], *common, folder=tmp_path).json == record
+    nobody = command("status", *common, folder=tmp_path)
+    assert (nobody.exit_code, nobody.json["error"]["code"]) == (69, "service-not-running")
 
 
 def test_a_second_service_on_the_same_state_names_the_first_and_does_not_start(service):
@@ -140,7 +148,10 @@ def stop_during_a_call(service: RunningService, folder: Path, *, twice: bool) ->
     """Place a call, wait until it is answered and spoke, and stop the service, with one SIGTERM or with two."""
 
     async def run() -> dict:
-        async with ControlClient(service.state_dir / "control.sock") as client, aiohttp.ClientSession() as http:
+        async with (
+            ControlClient(service.state_dir / "control.sock") as client,
+            aiohttp.ClientSession() as http,
+        ):
             call = await dial(client, folder, "listens", message=GREETING)
             await wait_for_line(client, call["callId"], GREETING)
             if twice:
@@ -158,9 +169,6 @@ def stop_during_a_call(service: RunningService, folder: Path, *, twice: bool) ->
     return asyncio.run(run())
 
 
-from openclaw_voicecall.testing.witness import Witness
-
-
 def test_a_service_that_is_stopped_says_goodbye_on_its_calls(tmp_path):
     config = {"serve": {"bind": "127.0.0.1", "port": 0, "drainSeconds": 2}}
     with RunningService(tmp_path / "s", port=0, config=config) as service:
@@ -172,7 +180,7 @@ def test_a_service_that_is_stopped_says_goodbye_on_its_calls(tmp_path):
     goodbye = record["transcript"][-1]
     assert (goodbye["speaker"], goodbye["interrupted"]) == ("agent", False)
     assert "Goodbye" in goodbye["text"]
-    phone = witness_of(tmp_path)
+    phone = Witness(tmp_path / "listens.wav", tmp_path / "listens.json")
     first, last = phone.agent_sounds(min_gap_ms=1000)
     assert last.start - first.end >= 1.0, "live calls may go on for drainSeconds"
     assert last.duration >= 2.0, "the goodbye was heard"

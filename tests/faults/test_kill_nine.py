@@ -116,7 +116,10 @@ def test_a_killed_service_loses_no_call_and_dials_none_again(service, tmp_path, 
     record = next(call for call in after if call["callId"] == call_id)
     assert record["endedAt"] is not None
     if name == "ending":  # the hang-up may have reached the phone, which then says how it ended
-        assert (record["endReason"], record["state"]) in {("interrupted", "error"), ("completed", "completed")}
+        assert (record["endReason"], record["state"]) in {
+            ("interrupted", "error"),
+            ("completed", "completed"),
+        }
     else:
         assert (record["endReason"], record["state"]) == ("interrupted", "error")
     assert "service died" in record["detail"]

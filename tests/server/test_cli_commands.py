@@ -21,6 +21,7 @@ from openclaw_voicecall import hookimpl, hookspecs
 from openclaw_voicecall.api.wire import record_to_json
 from openclaw_voicecall.cli import build_cli, records
 from openclaw_voicecall.cli.options import Invocation, common_options, echo_json
+from openclaw_voicecall.config.schema import build_config_model
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import DuplicateProvider, LimitExceeded, VoiceCallError
 from openclaw_voicecall.providers.local import phone
@@ -261,6 +262,7 @@ class FakeRuntime:
                 url="http://127.0.0.1:3334",
                 socket_path=state.control_socket(),
                 notices=("tailscale is now tunnel.",),
+                config=build_config_model({})(),
                 wait_stopped=stopped.wait,
             )
 

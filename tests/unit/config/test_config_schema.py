@@ -74,7 +74,7 @@ def test_every_tuning_of_the_core_can_be_set():
             },
             "dtmf": {"interDigitMs": 1500, "terminator": "", "maxDigits": 4},
             "limits": {"mediaGraceMs": 2500, "hangUpGraceMs": 8000, "farewellMs": 9000, "maxFailures": 5},
-            "phrases": {"apology": "Sorry.", "goodbye": "Bye."},
+            "phrases": {"apology": "Sorry.", "goodbye": "Bye.", "idleGoodbye": "Quiet."},
             "outbound": {"leaveVoicemail": False, "voicemailWindowMs": 12000},
         }
     )
@@ -89,6 +89,7 @@ def test_every_tuning_of_the_core_can_be_set():
     assert (policy.dtmf.inter_digit, policy.dtmf.terminator, policy.dtmf.max_digits) == (1.5, "", 4)
     assert (policy.media_grace, policy.hang_up_grace, policy.farewell_limit) == (2.5, 8.0, 9.0)
     assert (policy.max_failures, policy.apology, policy.goodbye) == (5, "Sorry.", "Bye.")
+    assert policy.idle_goodbye == "Quiet."
     assert (policy.leave_voicemail, policy.voicemail_window) == (False, 12.0)
     untouched = {"greeting", "respond", "hang_up_after_greeting"}
     for name in CallPolicy.__dataclass_fields__.keys() - untouched:

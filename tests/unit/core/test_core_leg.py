@@ -183,7 +183,7 @@ def test_the_longest_duration_ends_a_call_at_once():
 def test_a_silent_call_ends_with_a_goodbye():
     line = Line().up()
     assert line.until(179.9) == []
-    assert line.until(180.0) == [c.StartSaying(1, CallPolicy().goodbye)]
+    assert line.until(180.0) == [c.StartSaying(1, CallPolicy().idle_goodbye)]
     line.at(180.1, e.ResponseChunk(1, 1, "Goodbye."), e.ResponseFinished(1))
     assert line.at(182.0, e.UtterancePlayed(1))[-1] == c.HangUp(EndReason.IDLE)
 
