@@ -77,8 +77,9 @@ class JournalHub:
         self._feeds: set[_Lane] = set()
         self._unsaved: deque[Item] = deque()
         self._save = asyncio.Event()
-        self._clean = asyncio.Event()
-        self._clean.set()
+        self._written = self._stored = 0
+        self._flushes: deque[tuple[int, asyncio.Future[None]]] = deque()
+        """Who waits until how many entries are stored, in that order."""
         self._writer: asyncio.Task[None] | None = None
         self._readers: list[asyncio.Task[None]] = []
         self._closing = False
@@ -95,7 +96,7 @@ class JournalHub:
         """Hand an entry to everybody."""
         item = (record, entry)
         self._unsaved.append(item)
-        self._clean.clear()
+        self._written += 1
         self._save.set()
         for lane in self._lanes:
             lane.put(item)
@@ -120,7 +121,10 @@ class JournalHub:
 
     async def flush(self) -> None:
         """Return once everything written so far is in the store."""
-        await self._clean.wait()
+        if self._stored < self._written:
+            stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._flushes.append((self._written, stored))
+            await stored
 
     async def close(self, limit: float = 2.0) -> None:
         """Write what is pending, let observers and readers have it, each for `limit` seconds at most, and stop."""
@@ -155,8 +159,11 @@ class JournalHub:
             for _ in batch:
                 self._unsaved.popleft()
             self._shown -= len(batch)
-            if not self._unsaved:
-                self._clean.set()
+            self._stored += len(batch)
+            while self._flushes and self._flushes[0][0] <= self._stored:
+                _, waiting = self._flushes.popleft()
+                if not waiting.done():
+                    waiting.set_result(None)
 
     def _show(self, batch: list[Item]) -> None:
         """Give the feeds what they have not been given yet of the oldest unsaved entries."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from openclaw_voicecall.api.carrier import Carrier, CarrierEvent, LegOrder, PlaceCall
 from openclaw_voicecall.api.clock import Clock, Ids
 from openclaw_voicecall.api.policy import CallOffer, CallPlan
-from openclaw_voicecall.api.store import CallRecord, CallStore, JournalEntry
-from openclaw_voicecall.calls import assembly, record
+from openclaw_voicecall.api.store import CallRecord, CallStore
+from openclaw_voicecall.calls import assembly
 from openclaw_voicecall.calls.admission import Admissions
 from openclaw_voicecall.calls.engines import EngineRoom
 from openclaw_voicecall.calls.journal import JournalHub
+from openclaw_voicecall.calls.live import LiveCall, LiveCalls
 from openclaw_voicecall.calls.planning import plan_call
 from openclaw_voicecall.calls.tokens import StreamTokens
 from openclaw_voicecall.core import events as e
@@ -24,12 +26,13 @@ from openclaw_voicecall.errors import (
     CallIsOver,
     CallNotAllowed,
     CallNotFound,
+    ConfigError,
     LimitExceeded,
+    StoreError,
     UnknownProvider,
     VendorError,
     VoiceCallError,
 )
-from openclaw_voicecall.observe.latency import LatencyTracker
 from openclaw_voicecall.session.session import CallSession
 
 if TYPE_CHECKING:
@@ -45,6 +48,8 @@ GOODBYE_LIMIT = 10.0
 """Seconds for a goodbye when the service stops."""
 HANG_UP_LIMIT = 3.0
 """Seconds for calls to end once they are hung up."""
+STORE_LIMIT = 5.0
+"""Seconds that an ended call waits for its last entries to be stored before it gives its slot back."""
 DEFAULT_FROM = "+15550100000"
 """Caller id of the local line when none is configured."""
 
@@ -61,22 +66,6 @@ class PlaceRequest:
     carrier: str = ""
     record_dir: str = ""
     options: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Live:
-    """One call that holds a slot."""
-
-    session: CallSession
-    record: CallRecord
-    plan: CallPlan
-    created: float
-    order: asyncio.Future[LegOrder]
-    latency: LatencyTracker = field(default_factory=LatencyTracker)
-    task: asyncio.Task[None] | None = None
-    seq: int = 0
-    busy: bool = False
-    """Refused for want of a free slot, so the caller hears the busy tone."""
 
 
 class CallManager:
@@ -124,14 +113,14 @@ class CallManager:
         self._tokens = tokens
         self._ids = ids
         self._recordings = recordings
-        self._live: dict[str, _Live] = {}
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._live = LiveCalls()
+        self._deciding: dict[tuple[str, str], asyncio.Task[LegOrder]] = {}
+        """Inbound calls that are being decided about, by carrier and its id."""
 
     @property
     def live(self) -> Sequence[CallRecord]:
         """Records of the calls that hold a slot."""
-        return [entry.record for entry in self._live.values()]
+        return [entry.record for entry in self._live]
 
     def webhook_url(self, carrier: str) -> str:
         """URL that a carrier's questions go to."""
@@ -139,7 +128,7 @@ class CallManager:
 
     def session(self, call_id: str) -> CallSession:
         """The session of a live call, by our id or the carrier's. Raises `CallNotFound`."""
-        return self._find(call_id).session
+        return self._live.find(call_id).session
 
     def record(self, call_id: str) -> CallRecord | None:
         """The record of a live call."""
@@ -167,27 +156,30 @@ class CallManager:
             VoiceCallError: The responder or carrier is unknown, or the store failed; nothing was dialled.
         """
         carrier = request.carrier or self.config.provider
-        offer = CallOffer(
-            direction="outbound",
-            carrier=carrier,
-            from_number=request.from_number or self.config.from_number or DEFAULT_FROM,
-            to_number=request.to_number,
-            mode=request.mode,
-            live_calls=len(self._live),
-        )
         self._carrier(carrier).check_options(request.options)
-        await self._admit(offer)
-        plan = plan_call(self.config, offer, message=request.message, objective=request.objective)
-        plan = await self._admissions.route(offer, plan)
-        entry = await self._create(offer, plan, record_dir=request.record_dir, metadata=request.options)
+        if request.mode == "notify" and not request.message.strip():
+            raise ConfigError("message: a notification needs something to say")
+        with self._live.reserved() as others:
+            offer = CallOffer(
+                direction="outbound",
+                carrier=carrier,
+                from_number=request.from_number or self.config.from_number or DEFAULT_FROM,
+                to_number=request.to_number,
+                mode=request.mode,
+                live_calls=others,
+            )
+            await self._admit(offer)
+            plan = plan_call(self.config, offer, message=request.message, objective=request.objective)
+            plan = await self._admissions.route(offer, plan)
+            entry = await self._create(offer, plan, record_dir=request.record_dir, metadata=request.options)
         entry.task = asyncio.create_task(self._run(entry, lambda: self._begin_outbound(entry, request)))
         return entry.record
 
-    def _begin_outbound(self, entry: _Live, request: PlaceRequest) -> None:
+    def _begin_outbound(self, entry: LiveCall, request: PlaceRequest) -> None:
         entry.session.post(e.CallPlaced())
         entry.session.start(self._dial(entry, request))
 
-    async def _dial(self, entry: _Live, request: PlaceRequest) -> None:
+    async def _dial(self, entry: LiveCall, request: PlaceRequest) -> None:
         session, plan, call = entry.session, entry.plan, entry.record
         try:
             carrier_call_id = await session.parts.carrier.place_call(
@@ -214,48 +206,56 @@ class CallManager:
             reason = EndReason.CARRIER_ERROR if isinstance(error, VendorError) else EndReason.FAILED
             session.post(e.CallEnded(reason))
         else:
-            self._learn_leg(entry, carrier_call_id)
+            entry.learn_leg(carrier_call_id)
         finally:
             session.leg_known.set()
 
     async def offer(self, carrier: str, event: CarrierEvent) -> LegOrder:
-        """Decide about an inbound call and answer the carrier."""
-        known = self._by_leg(carrier, event)
-        if known is not None:  # the carrier repeats itself
+        """Decide about an inbound call and answer the carrier. Offered again, a call gets the same answer."""
+        known = self._live.of(carrier, event)
+        if known is not None:
             return await asyncio.shield(known.order)
-        offer = CallOffer(
-            direction="inbound",
-            carrier=carrier,
-            from_number=event.from_number,
-            to_number=event.to_number,
-            live_calls=len(self._live),
-        )
-        admitted, why, busy = True, "", False
-        try:
-            await self._admit(offer)
-        except (CallNotAllowed, LimitExceeded) as refusal:
-            admitted, why, busy = False, str(refusal), isinstance(refusal, LimitExceeded)
-        plan = plan_call(self.config, offer, message="", objective="")
-        plan = await self._admissions.route(offer, plan)
-        entry = await self._create(offer, plan, record_dir="", metadata={})
-        entry.session.detail = why
-        entry.busy = busy
-        self._learn_leg(entry, event.carrier_call_id)
-        entry.task = asyncio.create_task(
-            self._run(entry, lambda: entry.session.post(e.CallOffered(admitted)))
-        )
+        key = (carrier, event.carrier_call_id)
+        if key not in self._deciding:
+            self._deciding[key] = asyncio.create_task(self._decide(carrier, event))
+            self._deciding[key].add_done_callback(lambda _: self._deciding.pop(key))
         try:
             async with asyncio.timeout(ORDER_LIMIT):
-                return await asyncio.shield(entry.order)
+                return await asyncio.shield(self._deciding[key])
         except TimeoutError:
             return LegOrder(action="reject", reason=EndReason.BUSY)
 
+    async def _decide(self, carrier: str, event: CarrierEvent) -> LegOrder:
+        with self._live.reserved() as others:
+            offer = CallOffer(
+                direction="inbound",
+                carrier=carrier,
+                from_number=event.from_number,
+                to_number=event.to_number,
+                live_calls=others,
+            )
+            admitted, why, busy = True, "", False
+            try:
+                await self._admit(offer)
+            except (CallNotAllowed, LimitExceeded) as refusal:
+                admitted, why, busy = False, str(refusal), isinstance(refusal, LimitExceeded)
+            plan = plan_call(self.config, offer, message="", objective="")
+            plan = await self._admissions.route(offer, plan)
+            entry = await self._create(offer, plan, record_dir="", metadata={})
+        entry.session.detail = why
+        entry.busy = busy
+        entry.learn_leg(event.carrier_call_id)
+        entry.task = asyncio.create_task(
+            self._run(entry, lambda: entry.session.post(e.CallOffered(admitted)))
+        )
+        return await asyncio.shield(entry.order)
+
     def leg_event(self, carrier: str, event: CarrierEvent) -> LegOrder:
         """Take what the carrier reports of a call, and say how to go on."""
-        entry = self._by_leg(carrier, event)
+        entry = self._live.of(carrier, event)
         if entry is None:
             return LegOrder(action="hang-up" if event.kind == "answered" else "none")
-        self._learn_leg(entry, event.carrier_call_id)
+        entry.learn_leg(event.carrier_call_id)
         session = entry.session
         match event.kind:
             case "ringing":
@@ -278,14 +278,14 @@ class CallManager:
 
     async def wait_idle(self) -> None:
         """Return once no call holds a slot."""
-        await self._idle.wait()
+        await self._live.wait_idle()
 
     async def end_all(self, *, goodbye: bool) -> None:
         """End every live call: with `goodbye` after it was heard, then without, then give up on it."""
         for text, limit in ((True, GOODBYE_LIMIT), (False, HANG_UP_LIMIT)):
             if text and not goodbye:
                 continue
-            for entry in tuple(self._live.values()):
+            for entry in self._live:
                 farewell = entry.plan.policy.goodbye if text else ""
                 entry.session.post(e.HangUpRequested(EndReason.SHUTDOWN, farewell))
             try:
@@ -294,7 +294,7 @@ class CallManager:
             except TimeoutError:
                 continue
             return
-        for entry in tuple(self._live.values()):
+        for entry in self._live:
             logger.error("call %s did not end; it is closed at the next start", entry.record.call_id)
             if entry.task is not None:
                 entry.task.cancel()
@@ -314,7 +314,7 @@ class CallManager:
 
     async def _create(
         self, offer: CallOffer, plan: CallPlan, *, record_dir: str, metadata: dict[str, str]
-    ) -> _Live:
+    ) -> LiveCall:
         call_id = self._ids.call_id()
         wall = self.clock.wall()
         recording = assembly.recording_path(self.config, self._recordings, record_dir, call_id, wall)
@@ -346,44 +346,43 @@ class CallManager:
             responders=responders,
             config=self.config,
             recording=recording,
-            transcript=lambda: self._live[call_id].record.transcript,
+            transcript=lambda: self._live.find(call_id).record.transcript,
         )
-        entry = _Live(
+        entry = LiveCall(
             session=session,
             record=call,
             plan=plan,
             created=self.clock.monotonic(),
             order=asyncio.get_running_loop().create_future(),
         )
-        self._live[call_id] = entry
-        self._idle.clear()
+        self._live.add(entry)
         try:
             await self._store.put_call(call)
         except BaseException:
-            self._forget(call_id)
+            self._live.remove(call_id)
             raise
         return entry
 
-    async def _run(self, entry: _Live, begin: Any) -> None:
+    async def _run(self, entry: LiveCall, begin: Any) -> None:
         try:
             await entry.session.run(begin)
         finally:
             if not entry.order.done():
                 entry.order.set_result(LegOrder(action="hang-up"))
             if not entry.record.over:
+                reason = EndReason.SHUTDOWN if self.draining else EndReason.INTERNAL_ERROR
                 entry.record = replace(
                     entry.record,
                     ended_at=self.clock.wall(),
-                    end_reason=str(EndReason.INTERNAL_ERROR),
-                    state=EndReason.INTERNAL_ERROR.to_openclaw(),
+                    end_reason=str(reason),
+                    state=reason.to_openclaw(),
                 )
-            await self._store.put_call(entry.record)
-            self._forget(entry.record.call_id)
-
-    def _forget(self, call_id: str) -> None:
-        self._live.pop(call_id, None)
-        if not self._live:
-            self._idle.set()
+            # A store that fails now has the record in its queue and tries on; the slot is free all the same.
+            with suppress(TimeoutError, StoreError):
+                async with asyncio.timeout(STORE_LIMIT):
+                    await self._hub.flush()
+                    await self._store.put_call(entry.record)
+            self._live.remove(entry.record.call_id)
 
     def _journal(
         self,
@@ -393,31 +392,12 @@ class CallManager:
         commands: tuple[dict[str, Any], ...],
         call: Call,
     ) -> None:
-        entry = self._live[call_id]
-        entry.seq += 1
-        wall = self.clock.wall()
-        view = call.snapshot()
-        item = JournalEntry(
-            call_id=call_id,
-            seq=entry.seq,
-            at=wall,
-            elapsed=self.clock.monotonic() - entry.created,
-            event=event,
-            data=data,
-            commands=commands,
-            states={"leg": view.leg, "media": view.media, "caller": view.caller, "agent": view.agent},
-        )
-        changed = record.after(entry.record, event, commands, call, wall)
-        latency = entry.latency.push(item)
-        if latency is not None:
-            changed = replace(changed, latencies=(*changed.latencies, latency))
-        if changed.over and entry.session.detail:
-            changed = replace(changed, detail=entry.session.detail)
-        entry.record = changed
-        self._hub.write(changed, item)
+        entry = self._live.find(call_id)
+        item = entry.write(self.clock, event, data, commands, call)
+        self._hub.write(entry.record, item)
 
     def _answer_offer(self, session: CallSession, order: LegOrder) -> None:
-        entry = self._live[session.call_id]
+        entry = self._live.find(session.call_id)
         if entry.order.done():
             return
         if order.action == "stream":
@@ -426,38 +406,10 @@ class CallManager:
             order = replace(order, reason=EndReason.BUSY)
         entry.order.set_result(order)
 
-    def _stream_order(self, entry: _Live) -> LegOrder:
+    def _stream_order(self, entry: LiveCall) -> LegOrder:
         token = self._tokens.mint(entry.record.call_id, entry.record.carrier)
         return LegOrder(
             action="stream",
             stream_url=f"{self._stream_base}/{entry.record.carrier}/{token}",
             fallback_text=entry.plan.policy.goodbye,
         )
-
-    def _learn_leg(self, entry: _Live, carrier_call_id: str) -> None:
-        if carrier_call_id and not entry.session.carrier_call_id:
-            entry.session.carrier_call_id = carrier_call_id
-            entry.session.leg_known.set()
-            entry.record = replace(entry.record, carrier_call_id=carrier_call_id)
-            entry.session.note("leg-known", {"carrier_call_id": carrier_call_id})
-
-    def _by_leg(self, carrier: str, event: CarrierEvent) -> _Live | None:
-        entry = self._live.get(event.call_id) if event.call_id else None
-        if entry is not None and entry.record.carrier == carrier:
-            return entry
-        for candidate in self._live.values():
-            if (
-                candidate.record.carrier == carrier
-                and candidate.session.carrier_call_id == event.carrier_call_id
-            ):
-                return candidate
-        return None
-
-    def _find(self, call_id: str) -> _Live:
-        entry = self._live.get(call_id)
-        if entry is None:
-            for candidate in self._live.values():
-                if call_id and candidate.session.carrier_call_id == call_id:
-                    return candidate
-            raise CallNotFound(f"no call has the id {call_id}; `openclaw-voicecall calls` lists them")
-        return entry

@@ -1,0 +1,134 @@
+"""The calls that hold a slot, and how each keeps its record true to its journal."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from openclaw_voicecall.api.carrier import CarrierEvent, LegOrder
+from openclaw_voicecall.api.clock import Clock
+from openclaw_voicecall.api.policy import CallPlan
+from openclaw_voicecall.api.store import CallRecord, JournalEntry
+from openclaw_voicecall.calls import record as records
+from openclaw_voicecall.core.call import Call
+from openclaw_voicecall.errors import CallNotFound
+from openclaw_voicecall.observe.latency import LatencyTracker
+from openclaw_voicecall.session.session import CallSession
+
+
+@dataclass(slots=True)
+class LiveCall:
+    """One call that holds a slot."""
+
+    session: CallSession
+    record: CallRecord
+    plan: CallPlan
+    created: float
+    """Monotonic seconds."""
+    order: asyncio.Future[LegOrder]
+    """The answer to an inbound offer."""
+    busy: bool = False
+    """Refused for want of a free slot, so the caller hears the busy tone."""
+    task: asyncio.Task[None] | None = None
+    _latency: LatencyTracker = field(default_factory=LatencyTracker)
+    _seq: int = 0
+
+    def write(
+        self, clock: Clock, event: str, data: dict[str, Any], commands: tuple[dict[str, Any], ...], call: Call
+    ) -> JournalEntry:
+        """Make a journal entry and bring the record up to date with it."""
+        self._seq += 1
+        wall = clock.wall()
+        view = call.snapshot()
+        entry = JournalEntry(
+            call_id=self.record.call_id,
+            seq=self._seq,
+            at=wall,
+            elapsed=clock.monotonic() - self.created,
+            event=event,
+            data=data,
+            commands=commands,
+            states={"leg": view.leg, "media": view.media, "caller": view.caller, "agent": view.agent},
+        )
+        changed = records.after(self.record, event, commands, call, wall)
+        latency = self._latency.push(entry)
+        if latency is not None:
+            changed = replace(changed, latencies=(*changed.latencies, latency))
+        if changed.over and self.session.detail:
+            changed = replace(changed, detail=self.session.detail)
+        self.record = changed
+        return entry
+
+    def learn_leg(self, carrier_call_id: str) -> None:
+        """The carrier has told its id of the leg."""
+        if carrier_call_id and not self.session.carrier_call_id:
+            self.session.carrier_call_id = carrier_call_id
+            self.session.leg_known.set()
+            self.record = replace(self.record, carrier_call_id=carrier_call_id)
+            self.session.note("leg-known", {"carrier_call_id": carrier_call_id})
+
+
+class LiveCalls:
+    """Every call of the process that holds a slot, by our id."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, LiveCall] = {}
+        self._reserved = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @contextmanager
+    def reserved(self) -> Iterator[int]:
+        """Hold a slot while a call is decided about; gives how many others are held or in use."""
+        others = len(self._calls) + self._reserved
+        self._reserved += 1
+        try:
+            yield others
+        finally:
+            self._reserved -= 1
+
+    def __iter__(self) -> Iterator[LiveCall]:
+        return iter(tuple(self._calls.values()))
+
+    def add(self, call: LiveCall) -> None:
+        """Take a slot."""
+        self._calls[call.record.call_id] = call
+        self._idle.clear()
+
+    def remove(self, call_id: str) -> None:
+        """Give a slot back."""
+        self._calls.pop(call_id, None)
+        if not self._calls:
+            self._idle.set()
+
+    def get(self, call_id: str) -> LiveCall | None:
+        """A call by our id."""
+        return self._calls.get(call_id)
+
+    def find(self, call_id: str) -> LiveCall:
+        """A call by our id or the carrier's. Raises `CallNotFound`."""
+        found = self._calls.get(call_id) or self._first(
+            lambda call: bool(call_id) and call.session.carrier_call_id == call_id
+        )
+        if found is None:
+            raise CallNotFound(f"no call has the id {call_id}; `openclaw-voicecall calls` lists them")
+        return found
+
+    def of(self, carrier: str, event: CarrierEvent) -> LiveCall | None:
+        """The call that a carrier speaks of: by our own id where the carrier carries it, else by its own."""
+        named = self._calls.get(event.call_id) if event.call_id else None
+        if named is not None and named.record.carrier == carrier:
+            return named
+        return self._first(
+            lambda call: (
+                call.record.carrier == carrier and call.session.carrier_call_id == event.carrier_call_id
+            )
+        )
+
+    async def wait_idle(self) -> None:
+        """Return once no call holds a slot."""
+        await self._idle.wait()
+
+    def _first(self, matches: Callable[[LiveCall], bool]) -> LiveCall | None:
+        return next((call for call in self._calls.values() if matches(call)), None)
