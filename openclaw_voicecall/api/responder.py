@@ -1,7 +1,7 @@
 """Who writes the agent's side of the talk."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 
@@ -12,6 +12,18 @@ class Line:
     speaker: str
     text: str
     interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A function that the responder may call while it writes a turn."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    """JSON Schema of the arguments."""
+    run: Callable[[Mapping[str, Any]], Awaitable[str]]
+    """Runs it and gives its result as text. Never raises: a failure or a limit is told in the text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +48,7 @@ class TurnRequest:
     """What an outbound call is for."""
     language: str = "en"
     agent_id: str = ""
+    tools: tuple[Tool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +56,6 @@ class TextDelta:
     """The next piece of the spoken text, of any length."""
 
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """The responder wants a tool run. The result goes to the responder's own `tools` callback."""
-
-    name: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +79,10 @@ class Transfer:
     to: str
 
 
-ResponseEvent = TextDelta | ToolCall | EndCall | SendDtmf | Transfer
+ResponseEvent = TextDelta | EndCall | SendDtmf | Transfer
 
 ToolHandler = Callable[[TurnRequest, Mapping[str, Any]], Awaitable[str]]
-"""Runs a tool: `(turn, arguments) -> result text`."""
+"""A tool as a plugin registers it: `(turn, arguments) -> result text`; what it raises is told to the responder."""
 
 
 class Responder(Protocol):

@@ -76,6 +76,7 @@ def equip(
             ),
             chain=responders,
             timeout=plan.response_timeout,
+            tools=engines.tools,
             history=lambda: tuple(Line(line.speaker, line.text, line.interrupted) for line in transcript()),
             post=session.post,
             note=session.note,

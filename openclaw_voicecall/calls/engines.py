@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from openclaw_voicecall.api.carrier import Carrier, CarrierCapabilities
 from openclaw_voicecall.api.responder import Responder
-from openclaw_voicecall.api.spec import Runtime
+from openclaw_voicecall.api.spec import Runtime, ToolSpec
 from openclaw_voicecall.api.speech import Synthesizer, Transcriber, TurnDetector
 from openclaw_voicecall.plugins import Registry
 from openclaw_voicecall.session.chain import Chain, Link
@@ -40,6 +40,8 @@ class Engines:
     """By the number of ours that was dialled, where it has a voice of its own; the common one under ""."""
     responders: dict[str, Chain[Responder]] = field(default_factory=dict)
     turn_detector: Callable[[], TurnDetector] | None = None
+    tools: tuple[ToolSpec, ...] = ()
+    """What plugins let responders call."""
     in_use: list[Engine] = field(default_factory=list)
 
 
@@ -73,6 +75,7 @@ class EngineRoom:
             await self.responder(model or DEFAULT_RESPONDER)
         for name in dict.fromkeys((config.provider, LOCAL_LINE)):
             await self._open_carrier(name)
+        self.engines.tools = tuple(self._registry.collect("voicecall_register_tools", config=config))
         return self.engines
 
     async def responder(self, model: str) -> Chain[Responder]:

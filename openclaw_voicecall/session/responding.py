@@ -1,8 +1,7 @@
 """The agent's turn: a responder's stream of text, cut into utterances while it is still being written."""
 
 import asyncio
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -14,10 +13,10 @@ from openclaw_voicecall.api.responder import (
     Responder,
     SendDtmf,
     TextDelta,
-    ToolCall,
     Transfer,
     TurnRequest,
 )
+from openclaw_voicecall.api.spec import ToolSpec
 from openclaw_voicecall.core.events import (
     DigitsRequested,
     Event,
@@ -29,8 +28,7 @@ from openclaw_voicecall.errors import VendorError, VoiceCallError
 from openclaw_voicecall.media.sentences import SentenceSplitter
 from openclaw_voicecall.media.speakable import speakable
 from openclaw_voicecall.session.chain import Chain
-
-logger = logging.getLogger(__name__)
+from openclaw_voicecall.session.tools import with_tools
 
 
 @dataclass(slots=True)
@@ -52,6 +50,7 @@ class Responding:
         chain: The responder and its fallbacks.
         timeout: Seconds for a whole reply.
         history: Gives the talk so far.
+        tools: What the responder may call.
         post: Takes events for the core.
         note: Takes a journal word of the shell and its data.
     """
@@ -63,6 +62,7 @@ class Responding:
         chain: Chain[Responder],
         timeout: float,
         history: Callable[[], tuple[Line, ...]],
+        tools: Sequence[ToolSpec] = (),
         post: Callable[[Event], None],
         note: Callable[[str, dict[str, Any]], None],
     ) -> None:
@@ -70,6 +70,7 @@ class Responding:
         self._chain = chain
         self._timeout = timeout
         self._history = history
+        self._tools = tools
         self._post = post
         self._note = note
         self._numbers = count(1)
@@ -82,7 +83,7 @@ class Responding:
         if text and history and history[-1].speaker == "caller":
             history = history[:-1]
         request = replace(self._base, turn=turn, text=text, digits=digits, history=history)
-        self._start(turn, self._respond(request))
+        self._start(turn, self._respond(with_tools(request, self._tools, self._note)))
 
     def say(self, turn: int, text: str) -> None:
         """Speak a fixed text as this turn."""
@@ -143,8 +144,10 @@ class Responding:
                         turn.end_call = True
                     case SendDtmf(digits):
                         self._post(DigitsRequested(digits))
-                    case ToolCall(name) | Transfer(name):
-                        logger.warning("the responder asked for %s, which this call cannot do", name)
+                    case Transfer(to_number):
+                        self._note(
+                            "transfer-refused", {"to": to_number, "detail": "this carrier cannot transfer"}
+                        )
         for sentence in turn.splitter.finish():
             self._utter(turn, sentence)
         if not turn.utterances and not turn.end_call:

@@ -216,6 +216,7 @@ async def running_call(
     stt=None,
     tts=None,
     llm=None,
+    tools=(),
     answered: bool = True,
 ):
     """An outbound call, answered and with media flowing unless told otherwise."""
@@ -268,6 +269,7 @@ async def running_call(
             chain=tuple(Link(f"llm{index}", item) for index, item in enumerate(llm)),
             timeout=20.0,
             history=lambda: tuple(rig.lines),
+            tools=tools,
             **common,
         ),
         recorder=None,

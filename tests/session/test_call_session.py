@@ -6,6 +6,7 @@ import pytest
 from rig import running_call
 
 from openclaw_voicecall.api.responder import EndCall, TextDelta
+from openclaw_voicecall.api.spec import ToolSpec
 from openclaw_voicecall.core.events import DigitsRequested, HangUpRequested, SayRequested
 from openclaw_voicecall.core.policy import CallPolicy
 from openclaw_voicecall.core.reasons import EndReason
@@ -266,6 +267,37 @@ async def test_what_the_owner_asks_for_is_done_or_refused_in_words():
         call.session.request(HangUpRequested(EndReason.AGENT_HUNG_UP))
         with pytest.raises(LocalProtocolError):
             call.session.request(SayRequested("Too late."))
+
+
+async def test_a_responder_calls_tools_and_a_broken_one_does_not_end_the_turn():
+    async def weather(request, arguments):
+        return f"sunny in {arguments['city']}"
+
+    async def broken(request, arguments):
+        raise KeyError("city")
+
+    async def endless(request, arguments):
+        await asyncio.sleep(1000)
+
+    async def reply(request):
+        by_name = {tool.name: tool for tool in request.tools}
+        results = [await by_name[name].run({"city": "Rome"}) for name in ("weather", "broken", "endless")]
+        results += [await by_name["weather"].run({"city": "Oslo"}) for _ in range(8)]
+        return [TextDelta(f"It is {results[0]}.")] if "at most" in results[-1] else []
+
+    parameters = {"type": "object", "properties": {"city": {"type": "string"}}}
+    tools = [
+        ToolSpec(name=handler.__name__, description="A tool.", parameters=parameters, handler=handler)
+        for handler in (weather, broken, endless)
+    ]
+    async with running_call(replies=[reply], tools=tools) as call:
+        await call.until(lambda: call.stt[0].streams)
+        await call.caller_says("How is the weather?")
+        await call.until(lambda: len(call.lines) == 2)
+        assert call.said()[-1] == ("agent", "It is sunny in Rome.", False)
+        outcomes = [(item["tool"], item["outcome"]) for item in call.words("tool-called")]
+        assert outcomes[:3] == [("weather", "done"), ("broken", "failed"), ("endless", "timed out")]
+        assert len(outcomes) == 8, "a turn has a limit of calls"
 
 
 async def test_nothing_is_left_running_after_a_call():
