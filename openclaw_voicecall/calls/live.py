@@ -80,8 +80,11 @@ class LiveCalls:
 
     @contextmanager
     def reserved(self) -> Iterator[int]:
-        """Hold a slot while a call is decided about; gives how many others are held or in use."""
-        others = len(self._calls) + self._reserved
+        """Hold a slot while a call is decided about; gives how many others are held or in use.
+
+        A call that is over, or was refused, takes nobody's place while it is being closed.
+        """
+        others = sum(not call.record.over for call in self._calls.values()) + self._reserved
         self._reserved += 1
         try:
             yield others

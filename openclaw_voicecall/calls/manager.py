@@ -355,12 +355,8 @@ class CallManager:
             created=self.clock.monotonic(),
             order=asyncio.get_running_loop().create_future(),
         )
-        self._live.add(entry)
-        try:
-            await self._store.put_call(call)
-        except BaseException:
-            self._live.remove(call_id)
-            raise
+        await self._store.put_call(call)
+        self._live.add(entry)  # last, because until here the slot is a reserved one and must not count twice
         return entry
 
     async def _run(self, entry: LiveCall, begin: Any) -> None:

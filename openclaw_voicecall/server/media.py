@@ -54,6 +54,8 @@ class MediaDoor:
         try:
             session = manager.session(entry.call_id)
         except CallNotFound:
+            session = None
+        if session is None or session.released:
             return web.Response(status=410, text="the call is over\n")
         socket = web.WebSocketResponse(compress=False, max_msg_size=MESSAGE_LIMIT, timeout=2.0)
         self._open += 1
@@ -82,6 +84,9 @@ class MediaDoor:
             logger.warning("media stream of call %s names another leg", entry.call_id)
             session.note("media-refused", {"detail": "the stream names another leg"})
             await socket.close(code=1008, message=b"wrong call")
+            return
+        if session.released:  # it ended while the stream began, so nobody would ever close this socket
+            await socket.close(message=b"the call is over")
             return
         await carry_media(session, codec, MediaLink(socket), messages)
 

@@ -13,7 +13,7 @@ from openclaw_voicecall.core import events as e
 from openclaw_voicecall.core.call import Call
 from openclaw_voicecall.core.commands import Command
 from openclaw_voicecall.core.reasons import EndReason
-from openclaw_voicecall.errors import ProtocolError
+from openclaw_voicecall.errors import CallIsOver, ProtocolError
 from openclaw_voicecall.observe.logs import call_id as logged_call
 from openclaw_voicecall.session.effects import carry_out, hang_up
 from openclaw_voicecall.session.listening import Listening
@@ -114,18 +114,26 @@ class CallSession:
             self._drain()
 
     def request(self, event: e.Event) -> None:
-        """Give the core a wish of the owner. Raises `LocalProtocolError` when the state of the call forbids it."""
+        """Give the core a wish of the owner.
+
+        Raises:
+            LocalProtocolError: The state of the call forbids it.
+            CallIsOver: The call is being closed.
+        """
+        if self.released:
+            raise CallIsOver(f"call {self.call_id} is over ({self.call.snapshot().reason})")
         self._take(event)
         self._drain()
 
     def note(self, word: str, data: dict[str, Any]) -> None:
-        """Write something into the journal that the core need not know."""
+        """Write something into the journal that the core need not know; nothing once the record is closed."""
         if word == "vendor-failed":
             self.detail = f"{data['hop']} {data['provider']}: {data['detail']}"
             logger.warning(
                 "%s %s failed: %s; %s", data["hop"], data["provider"], data["detail"], data["action"]
             )
-        self._journal(word, data, (), self.call)
+        if not self._ended.is_set():
+            self._journal(word, data, (), self.call)
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
         """Run something as part of the call; it is cancelled when the call is released."""
@@ -186,6 +194,8 @@ class CallSession:
         try:
             while self._inbox:
                 event = self._inbox.popleft()
+                if self.released:
+                    continue  # such as the loss of a media stream that we close ourselves
                 try:
                     self._take(event)
                 except ProtocolError as error:

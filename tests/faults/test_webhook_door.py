@@ -15,11 +15,16 @@ from openclaw_voicecall.testing.service import RunningService
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(60)]
 
 LIMIT = 64 * 1024
+SLOTS = 12
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory):
-    config = {"inboundPolicy": "open", "limits": {"mediaGraceMs": 1000, "hangUpGraceMs": 1000}}
+    config = {
+        "inboundPolicy": "open",
+        "maxConcurrentCalls": SLOTS,
+        "limits": {"mediaGraceMs": 1000, "hangUpGraceMs": 1000},
+    }
     with RunningService(tmp_path_factory.mktemp("webhooks") / "s", port=0, config=config) as running:
         yield running
 
@@ -33,6 +38,7 @@ async def line(service: RunningService) -> AsyncIterator[RawLine]:
         async with raw.http.get(f"{service.url}/healthz") as response:
             assert await response.json() == {"status": "ok"}
         assert (await raw.client.status())["service"]["pid"] == pid
+    assert "Traceback" not in service.stderr
 
 
 async def connect(service: RunningService) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -211,6 +217,19 @@ async def test_an_end_that_is_reported_twice_ends_once(line):
     assert call["endReason"] == "caller-hung-up"
 
 
+async def test_calls_that_are_offered_at_the_same_time_take_one_slot_each(line):
+    async def offer(leg: str) -> str:
+        order = await line.report("offered", leg)
+        return order["action"] if order["action"] == "stream" else order["reason"]
+
+    for _ in range(2):
+        legs = [new_leg() for _ in range(SLOTS + 4)]
+        answers = await asyncio.gather(*(offer(leg) for leg in legs))
+        assert sorted(answers) == ["busy"] * 4 + ["stream"] * SLOTS
+        # Who hangs up frees a slot at once.
+        await asyncio.gather(*(line.report("ended", leg, reason="caller-hung-up") for leg in legs))
+
+
 async def test_a_flood_of_wrong_requests_does_not_hold_up_a_right_one(line):
     async def knock() -> int:
         return (await line.post(b"x" * 1000, {}))[0]
@@ -225,7 +244,11 @@ async def test_a_flood_of_wrong_requests_does_not_hold_up_a_right_one(line):
 
 
 async def test_bytes_that_are_not_http_are_answered_with_an_error(service):
-    for garbage in (b"\x16\x03\x01\x02\x00hello\r\n\r\n", b"\x00" * 1000 + b"\r\n\r\n", b"POST /voice\r\n\r\n"):
+    for garbage in (
+        b"\x16\x03\x01\x02\x00hello\r\n\r\n",
+        b"\x00" * 1000 + b"\r\n\r\n",
+        b"POST /voice\r\n\r\n",
+    ):
         reader, writer = await connect(service)
         writer.write(garbage)
         async with asyncio.timeout(8):
