@@ -60,7 +60,11 @@ CONFIGS = {
             },
         },
     },
-    "allowlist": {"inboundPolicy": "allowlist", "allowFrom": ["+15550001234"]},
+    "allowlist": {
+        "inboundPolicy": "allowlist",
+        "allowFrom": ["+15550001234"],
+        "inboundGreeting": "Hello.",
+    },
 }
 
 

@@ -20,6 +20,7 @@ from openclaw_voicecall.testing.service import RunningService
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(90)]
 
 START_LIMIT = 1.5
+LOUD_SECOND = base64.b64encode(b"\x00\x80" * 4000).decode()
 CONFIG = {
     "inboundPolicy": "open",
     "inboundGreeting": "",
@@ -190,7 +191,7 @@ async def garbage_after_start(line: RawLine, name: str) -> int | None:
         "the start again": [start(leg)] * 60,
         "another stream": [media(0).replace("MZ1", "MZ2")] * 60,
         "huge": ["x" * (256 * 1024 + 1)],
-        "a second of loud noise in each message": [media(n, base64.b64encode(b"\x00\x80" * 4000).decode()) for n in range(40)],
+        "a second of loud noise in each message": [media(n, LOUD_SECOND) for n in range(40)],
         "numbers out of range": [media(0).replace('"timestamp": "0"', '"timestamp": "99999999999999999999"')] * 60,
         "wrong keys": [json.dumps({"event": "dtmf", "streamSid": "MZ1", "dtmf": {"digit": "Z"}})] * 60,
     }  # fmt: skip
