@@ -69,7 +69,10 @@ def voicecall_register_responders(register: "Register[ResponderSpec]") -> None:
 
 @hookspec
 def voicecall_register_realtime_models(register: "Register[RealtimeModelSpec]") -> None:
-    """Add speech-to-speech models: `register(RealtimeModelSpec(name=..., open=...))`."""
+    """Add speech-to-speech models: `register(RealtimeModelSpec(name=..., open=...))`.
+
+    They are listed, and no call uses one yet.
+    """
 
 
 @hookspec

@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 TIERS = frozenset({"static", "unit", "session", "contract", "server", "e2e", "faults"})
+REAL_TIME = frozenset({"contract", "e2e", "faults"})
 WITHOUT_LOOP = frozenset({"static", "unit"})
 
 # Deadlines lie on a shared machine. CI takes the same examples each time, so that a red run can be repeated.
@@ -31,6 +32,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     wrong: set[str] = set()
     for item in items:
         tiers = _tiers(item)
+        if tiers & REAL_TIME:
+            # A module shares its service between its tests, so it stays on one worker; of those that keep a core
+            # busy only one runs at a time.
+            heavy = item.get_closest_marker("heavy") is not None
+            item.add_marker(pytest.mark.xdist_group("heavy" if heavy else item.path.name))
         if len(tiers) != 1:
             said = " and ".join(sorted(tiers)) or "none"
             wrong.add(

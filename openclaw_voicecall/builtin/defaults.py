@@ -1,4 +1,4 @@
-"""What happens when no plugin says otherwise: secrets from the environment and files, records in SQLite."""
+"""What happens when no plugin says otherwise: records are kept in SQLite."""
 
 from typing import Any
 

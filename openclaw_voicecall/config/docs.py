@@ -71,7 +71,7 @@ _OLD = """\
 ## Old settings
 
 Files written for earlier releases of OpenClaw load as they are. Each old setting gives one notice; where old and new
-stand side by side, the new one wins. `voicecall config migrate` shows the file in the names of today.
+stand side by side, the new one wins. `openclaw-voicecall config migrate` shows the file in the names of today.
 
 | step | what it does |
 |---|---|

@@ -65,7 +65,7 @@ class VoiceCallConfig(CamelModel):
     """Said first to inbound callers. Says what it is, because many laws ask for that."""
     max_duration_seconds: Positive = 300
     """Longest call, seconds from the answer, whatever the state."""
-    stale_call_reaper_seconds: NotNegative = 120
+    stale_call_reaper_seconds: Annotated[NotNegative, NO_EFFECT] = 120
     """A call that was never answered is given up after this, seconds; 0 never."""
     silence_timeout_ms: Positive | None = None
     """OpenClaw's name for `endpointing.silenceMs`, ms."""
@@ -86,9 +86,9 @@ class VoiceCallConfig(CamelModel):
     """How long a responder may take for a turn, ms."""
     store: OwnPath | None = None
     """State folder. `$OPENCLAW_STATE_DIR/voice-calls` where that variable is set, else the user's state folder."""
-    public_url: PublicUrl | None = None
+    public_url: Annotated[PublicUrl | None, NO_EFFECT] = None
     """Address under which carriers reach the webhooks."""
-    skip_signature_verification: bool = False
+    skip_signature_verification: Annotated[bool, NO_EFFECT] = False
     """For tests on one machine only."""
     language: Words = "en"
     """Language of the talk, as a BCP 47 tag."""
@@ -96,9 +96,9 @@ class VoiceCallConfig(CamelModel):
     """Python interpreter that OpenClaw's plugin starts this service with; read by the plugin."""
     outbound: s.OutboundConfig = s.OutboundConfig()
     serve: s.ServeConfig = s.ServeConfig()
-    tunnel: s.TunnelConfig = s.TunnelConfig()
+    tunnel: Annotated[s.TunnelConfig, NO_EFFECT] = s.TunnelConfig()
     tailscale: s.TailscaleConfig | None = None
-    webhook_security: s.WebhookSecurityConfig = s.WebhookSecurityConfig()
+    webhook_security: Annotated[s.WebhookSecurityConfig, NO_EFFECT] = s.WebhookSecurityConfig()
     streaming: speech.StreamingConfig = speech.StreamingConfig()
     realtime: Annotated[speech.RealtimeConfig, NO_EFFECT] = speech.RealtimeConfig()
     tts: speech.TtsConfig = speech.TtsConfig()
@@ -114,7 +114,7 @@ class VoiceCallConfig(CamelModel):
     playout: s.PlayoutConfig = s.PlayoutConfig()
     logging: s.LoggingConfig = s.LoggingConfig()
     plugins: s.PluginsConfig = s.PluginsConfig()
-    control: s.ControlConfig = s.ControlConfig()
+    control: Annotated[s.ControlConfig, NO_EFFECT] = s.ControlConfig()
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:

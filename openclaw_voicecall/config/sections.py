@@ -34,7 +34,7 @@ def _ms(seconds: float) -> int:
 
 
 class ServeConfig(CamelModel):
-    """The one public server: webhooks, media streams and the dashboard."""
+    """The one public server: webhooks and media streams."""
 
     port: Port = 3334
     """TCP port to listen on; 0 takes any free one."""
@@ -50,8 +50,8 @@ class OutboundConfig(CamelModel):
     """Calls that we place."""
 
     default_mode: Literal["notify", "conversation"] = "notify"
-    """`notify` says the message and hangs up; `conversation` stays for a talk. `voicecall call` says
-    `conversation` by itself."""
+    """`notify` says the message and hangs up; `conversation` stays for a talk. The command
+    `call` says `conversation` by itself."""
     notify_hangup_delay_sec: NotNegative = 3
     """Seconds between the end of the played message and the hang-up, in notify mode."""
     leave_voicemail: bool = True

@@ -24,9 +24,9 @@ class StreamingConfig(CamelModel):
     """Settings of each transcriber, by its name."""
     pre_start_timeout_ms: Positive = 5000
     """A media stream must say which call it carries within this time, ms."""
-    max_pending_connections: Positive = 32
+    max_pending_connections: Annotated[Positive, NO_EFFECT] = 32
     """Media streams that have not said so yet, all together."""
-    max_pending_connections_per_ip: Positive = 4
+    max_pending_connections_per_ip: Annotated[Positive, NO_EFFECT] = 4
     """The same, from one address."""
     max_connections: Positive = 128
     """Media streams, all together."""

@@ -23,7 +23,7 @@ from openclaw_voicecall.providers.embedded.silero import SileroDetector, SileroM
 from openclaw_voicecall.providers.embedded.transcriber import LocalTranscriber
 from openclaw_voicecall.testing.wer import spoken_words, word_errors
 
-pytestmark = [pytest.mark.contract, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.contract, pytest.mark.heavy, pytest.mark.asyncio(loop_scope="module")]
 
 CORPUS = Path(__file__).parent.parent / "data" / "speech-asterisk"
 TRANSCRIPTS = {

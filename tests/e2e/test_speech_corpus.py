@@ -10,7 +10,7 @@ from openclaw_voicecall.media import tones
 from openclaw_voicecall.testing.service import RunningService
 from openclaw_voicecall.testing.wer import word_errors
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.timeout(240)]
 
 CORPUS = Path(__file__).parents[1] / "data" / "speech-asterisk"
 LINES = 9

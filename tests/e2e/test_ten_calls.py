@@ -7,7 +7,7 @@ from whole_calls import place_all
 
 from openclaw_voicecall.testing.service import RunningService
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.timeout(180)]
 
 NAMES = ("Anna", "David", "Emma", "Frank", "Helen", "James", "Laura", "Michael", "Peter", "Susan")
 SCRIPT = """

@@ -106,7 +106,8 @@ def test_a_killed_service_loses_no_call_and_dials_none_again(service, tmp_path, 
 
     left = service.cli("calls").json
     record = next(call for call in left if call["callId"] == call_id)
-    assert record["endedAt"] is None, "without a service the record is as the crash left it"
+    if name != "ending":  # that call may be over and closed before the kill
+        assert record["endedAt"] is None, "without a service the record is as the crash left it"
 
     service.start()
     after = service.cli("calls").json
@@ -115,14 +116,12 @@ def test_a_killed_service_loses_no_call_and_dials_none_again(service, tmp_path, 
     )
     record = next(call for call in after if call["callId"] == call_id)
     assert record["endedAt"] is not None
-    if name == "ending":  # the hang-up may have reached the phone, which then says how it ended
-        assert (record["endReason"], record["state"]) in {
-            ("interrupted", "error"),
-            ("completed", "completed"),
-        }
-    else:
-        assert (record["endReason"], record["state"]) == ("interrupted", "error")
-    assert "service died" in record["detail"]
+    expected = {("interrupted", "error")}
+    if name == "ending":  # or the phone says how it ended, or the service still wrote that it hung up
+        expected |= {("completed", "completed"), ("agent-hung-up", "hangup-bot")}
+    assert (record["endReason"], record["state"]) in expected
+    if record["endReason"] == "interrupted":
+        assert "service died" in record["detail"]
     spoken = [line["speaker"] for line in record["transcript"]]
     assert spoken[: len(speakers)] == speakers, "what was on record stays on record"
     assert service.cli("status").json["calls"] == []

@@ -71,6 +71,9 @@ async def test_a_token_opens_one_stream_and_no_second_one(line):
     async with asyncio.timeout(5):
         assert (await socket.receive()).type is WSMsgType.CLOSE
     await socket.close()
+    (call,) = await line.calls_of(leg)
+    last = (await line.client.journal(call["callId"]))[-1]
+    assert last["event"] == "CallEnded", "that we close the stream afterwards is no news of the call"
 
 
 async def test_a_wrong_token_is_refused_before_the_upgrade(line):

@@ -81,6 +81,13 @@ async def test_a_request_that_comes_twice_has_one_effect_and_the_same_answer(lin
     again = json.loads((await line.post(message("offered", leg)))[1])
     assert again["streamUrl"] == json.loads(later[1])["streamUrl"]
     assert len(await line.calls_of(leg)) == 1
+    # An answer makes a new token each time it is reported, but not when the report is the same one.
+    body = message("answered", leg)
+    headers = line.signed(body)
+    first, second = [await line.post(body, headers) for _ in range(2)]
+    assert first == second
+    await (await line.open(json.loads(first[1])["streamUrl"])).close()
+    await line.report("ended", leg, reason="caller-hung-up")
 
 
 async def test_a_body_that_is_too_large_is_refused(line):
