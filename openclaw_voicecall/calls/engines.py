@@ -65,6 +65,7 @@ class EngineRoom:
     async def open(self) -> Engines:
         """Open everything that the configuration names."""
         config = self._config
+        self._look_up()
         for name in dict.fromkeys((config.streaming.provider, *config.streaming.fallbacks)):
             await self._open_transcriber(name)
         await self._open_turn_detector()
@@ -77,6 +78,20 @@ class EngineRoom:
             await self._open_carrier(name)
         self.engines.tools = tuple(self._registry.collect("voicecall_register_tools", config=config))
         return self.engines
+
+    def _look_up(self) -> None:
+        """Look every name up before anything is opened: opening engines takes seconds, a wrong name none."""
+        config, find = self._config, self._registry.find
+        for name in (config.streaming.provider, *config.streaming.fallbacks):
+            find("transcribers", name, setting="streaming.provider")
+        find("turn_detectors", config.turn_detection.provider, setting="turnDetection.provider")
+        for voice in (config.tts, *(settings.tts for settings in config.numbers.values() if settings.tts)):
+            for name in (voice.provider, *voice.fallbacks):
+                find("synthesizers", name, setting="tts.provider")
+        models = [settings.response_model for settings in config.numbers.values()]
+        for model in (config.response_model, *models, *config.response_fallbacks):
+            find("responders", (model or DEFAULT_RESPONDER).partition("/")[0], setting="responseModel")
+        find("carriers", config.provider, setting="provider")
 
     async def responder(self, model: str) -> Chain[Responder]:
         """The responder for `provider/model`, with its fallbacks."""
