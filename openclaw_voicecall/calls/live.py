@@ -12,9 +12,22 @@ from openclaw_voicecall.api.policy import CallPlan
 from openclaw_voicecall.api.store import CallRecord, JournalEntry
 from openclaw_voicecall.calls import record as records
 from openclaw_voicecall.core.call import Call
+from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import CallNotFound
 from openclaw_voicecall.observe.latency import LatencyTracker
 from openclaw_voicecall.session.session import CallSession
+
+ENDED_WELL = frozenset(
+    {
+        EndReason.COMPLETED,
+        EndReason.CALLER_HUNG_UP,
+        EndReason.AGENT_HUNG_UP,
+        EndReason.VOICEMAIL,
+        EndReason.BUSY,
+        EndReason.NO_ANSWER,
+    }
+)
+"""Ends that need no explanation: a failure that the call recovered from is in its journal, not in its outcome."""
 
 
 @dataclass(slots=True)
@@ -55,7 +68,7 @@ class LiveCall:
         latency = self._latency.push(entry)
         if latency is not None:
             changed = replace(changed, latencies=(*changed.latencies, latency))
-        if changed.over and self.session.detail:
+        if changed.over and changed.end_reason not in ENDED_WELL:
             changed = replace(changed, detail=self.session.detail)
         self.record = changed
         return entry

@@ -4,10 +4,10 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from openclaw_voicecall.api.store import CallRecord
 from openclaw_voicecall.api.wire import entry_to_json, record_to_json
@@ -22,6 +22,7 @@ from openclaw_voicecall.errors import (
     VendorTimeout,
     VoiceCallError,
 )
+from openclaw_voicecall.media.speakable import speakable
 from openclaw_voicecall.server.keys import HUB, MANAGER, STORE
 
 logger = logging.getLogger(__name__)
@@ -29,11 +30,17 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+def _require_words(text: str) -> str:
+    if not speakable(text):
+        raise ValueError("there is nothing in it that can be spoken")
+    return text
+
+
 class PlaceBody(CamelModel):
     """Body of `POST /api/v1/calls`."""
 
     to: str
-    message: str = ""
+    message: Annotated[str, AfterValidator(lambda text: _require_words(text) if text else text)] = ""
     from_: str = Field("", alias="from")
     mode: Literal["conversation", "notify"] | None = None
     script: str = ""
@@ -49,7 +56,7 @@ class PlaceBody(CamelModel):
 class MessageBody(CamelModel):
     """Body of `speak` and `continue`."""
 
-    message: str = Field(min_length=1)
+    message: Annotated[str, AfterValidator(_require_words)]
     timeout_ms: int = Field(120_000, gt=0)
 
 
@@ -236,7 +243,7 @@ async def _body(request: web.Request, model: type[Any]) -> Any:
         return model.model_validate_json(text or "{}")
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc']) or 'body'}: {item['msg']}"
+            f"{'.'.join(str(part) for part in item['loc']) or 'body'}: {item['msg'].removeprefix('Value error, ')}"
             for item in error.errors()
         )
         raise ConfigError(problems) from None

@@ -53,6 +53,7 @@ def test_commands_speak_ask_press_keys_and_hang_up_during_a_call(service, tmp_pa
         await wait_for_line(client, call_id, "One moment, please.")
         seen["continue"] = await cli("continue", call_id, "Am I talking to Sam?")
         seen["dtmf"] = await cli("dtmf", call_id, "12#")
+        seen["emoji"] = (await asyncio.to_thread(service.cli, "speak", call_id, "🎉", check=False)).json
         seen["open"] = await cli("calls", "--open")
         seen["end"] = await cli("end", call_id)
         outcome = await outcome_of(client, tmp_path, "companion", call_id)
@@ -73,6 +74,7 @@ def test_commands_speak_ask_press_keys_and_hang_up_during_a_call(service, tmp_pa
     assert word_errors([("Yes, this is Sam. Who is calling?", seen["continue"]["transcript"])]).errors <= 1
     assert seen["continue"]["call"]["callId"] == call_id
     assert outcome.report["digits"] == "12#"
+    assert "message: there is nothing in it that can be spoken" in seen["emoji"]["error"]["message"]
     said = [line["text"] for line in outcome.lines("agent")]
     assert said[:3] == [GREETING, "One moment, please.", "Am I talking to Sam?"]
     assert len(outcome.witness.agent_sounds(min_gap_ms=500)) >= 3
