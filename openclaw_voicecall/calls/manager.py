@@ -13,6 +13,7 @@ from openclaw_voicecall.api.clock import Clock, Ids
 from openclaw_voicecall.api.policy import CallOffer, CallPlan
 from openclaw_voicecall.api.store import CallRecord, CallStore
 from openclaw_voicecall.calls import assembly
+from openclaw_voicecall.calls.addresses import Addresses
 from openclaw_voicecall.calls.admission import Admissions
 from openclaw_voicecall.calls.engines import EngineRoom
 from openclaw_voicecall.calls.journal import JournalHub
@@ -81,8 +82,7 @@ class CallManager:
         clock: Both clocks.
         ids: Makes call ids.
         recordings: Folder for recordings when the configuration names none.
-        webhook_base: `http://host:port/voice/webhook`, without the carrier.
-        stream_base: `ws://host:port/voice/stream`, without the carrier and the token.
+        addresses: Under which carriers reach us.
     """
 
     def __init__(
@@ -97,15 +97,13 @@ class CallManager:
         clock: Clock,
         ids: Ids,
         recordings: Path,
-        webhook_base: str,
-        stream_base: str,
+        addresses: Addresses,
     ) -> None:
         self.config = config
         self.clock = clock
         self.engines = room.engines
         self.draining = False
-        self._stream_base = stream_base
-        self._webhook_base = webhook_base
+        self.addresses = addresses
         self._room = room
         self._admissions = admissions
         self._store = store
@@ -121,10 +119,6 @@ class CallManager:
     def live(self) -> Sequence[CallRecord]:
         """Records of the calls that hold a slot."""
         return [entry.record for entry in self._live]
-
-    def webhook_url(self, carrier: str) -> str:
-        """URL that a carrier's questions go to."""
-        return f"{self._webhook_base}/{carrier}"
 
     def session(self, call_id: str) -> CallSession:
         """The session of a live call, by our id or the carrier's. Raises `CallNotFound`."""
@@ -187,7 +181,7 @@ class CallManager:
                     call_id=call.call_id,
                     to_number=call.to_number,
                     from_number=call.from_number,
-                    webhook_url=self.webhook_url(call.carrier),
+                    webhook_url=self.addresses.webhook(call.carrier),
                     ring_timeout=plan.policy.ring_timeout,
                     max_duration=plan.policy.max_duration,
                     options=request.options,
@@ -406,6 +400,6 @@ class CallManager:
         token = self._tokens.mint(entry.record.call_id, entry.record.carrier)
         return LegOrder(
             action="stream",
-            stream_url=f"{self._stream_base}/{entry.record.carrier}/{token}",
+            stream_url=self.addresses.stream(entry.record.carrier, token),
             fallback_text=entry.plan.policy.goodbye,
         )

@@ -86,7 +86,7 @@ class VoiceCallConfig(CamelModel):
     """How long a responder may take for a turn, ms."""
     store: OwnPath | None = None
     """State folder. `$OPENCLAW_STATE_DIR/voice-calls` where that variable is set, else the user's state folder."""
-    public_url: Annotated[PublicUrl | None, NO_EFFECT] = None
+    public_url: PublicUrl | None = None
     """Address under which carriers reach the webhooks."""
     skip_signature_verification: Annotated[bool, NO_EFFECT] = False
     """For tests on one machine only."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from openclaw_voicecall.api.spec import Runtime
 from openclaw_voicecall.api.store import CallStore
 from openclaw_voicecall.builtin.system import SystemClock, SystemIds
+from openclaw_voicecall.calls.addresses import Addresses
 from openclaw_voicecall.calls.admission import Admissions
 from openclaw_voicecall.calls.engines import EngineRoom
 from openclaw_voicecall.calls.journal import JournalHub
@@ -116,12 +117,12 @@ async def _open_calls(
     hub.open()
     stack.push_async_callback(hub.close)
     tokens = StreamTokens(clock, ids)
-    webhook_base = f"http://{here}{config.serve.path.rstrip('/')}"
+    addresses = Addresses(config, here)
     runtime = Runtime(
         clock=clock,
         ids=ids,
         state_dir=state.path,
-        webhook_url=lambda carrier: f"{webhook_base}/{carrier}",
+        webhook_url=addresses.webhook,
         host=registry.manager.hook.voicecall_provide_host(),
     )
     room = EngineRoom(registry, config, runtime, stack)
@@ -138,8 +139,7 @@ async def _open_calls(
         clock=clock,
         ids=ids,
         recordings=state.recordings,
-        webhook_base=webhook_base,
-        stream_base=f"ws://{here}{config.streaming.stream_path.rstrip('/')}",
+        addresses=addresses,
     )
     return manager, {MANAGER: manager, STORE: store, HUB: hub, TOKENS: tokens, CLOCK: clock}
 

@@ -71,7 +71,7 @@ class WebhookDoor:
             webhook = carrier.verify(
                 WebhookRequest(
                     method=request.method,
-                    url=str(request.url),
+                    url=manager.addresses.as_asked(name, str(request.url)),
                     headers={key.lower(): value for key, value in request.headers.items()},
                     body=body,
                     remote=request.remote or "",

@@ -1,0 +1,49 @@
+"""Under which addresses carriers reach us: this machine's for the local line, the public one for all others."""
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from openclaw_voicecall.calls.engines import LOCAL_LINE
+
+if TYPE_CHECKING:
+    from openclaw_voicecall.config.schema import VoiceCallConfig
+
+_SOCKET_SCHEMES = {"http": "ws", "https": "wss"}
+
+
+class Addresses:
+    """Webhook and media addresses of every carrier.
+
+    Args:
+        config: `publicUrl` is the webhook of the configured provider as the carrier sees it; another carrier's is one
+            step below it. Without it the address of this machine is given out, which only the local line can use.
+        here: `host:port` we listen at.
+    """
+
+    def __init__(self, config: "VoiceCallConfig", here: str) -> None:
+        self._provider = config.provider
+        self._own = f"http://{here}{config.serve.path.rstrip('/')}"
+        self._public = config.public_url.rstrip("/") if config.public_url else None
+        self._stream_path = config.streaming.stream_path.rstrip("/")
+
+    def webhook(self, carrier: str) -> str:
+        """URL that a carrier's questions and reports go to."""
+        if carrier == LOCAL_LINE or self._public is None:
+            return f"{self._own}/{carrier}"
+        return self._public if carrier == self._provider else f"{self._public}/{carrier}"
+
+    def stream(self, carrier: str, token: str) -> str:
+        """URL of a media stream."""
+        base = self._own if carrier == LOCAL_LINE or self._public is None else self._public
+        parts = urlsplit(base)
+        path = f"{self._stream_path}/{carrier}/{token}"
+        return urlunsplit((_SOCKET_SCHEMES[parts.scheme], parts.netloc, path, "", ""))
+
+    def as_asked(self, carrier: str, url: str) -> str:
+        """The URL a carrier asked for, from the one that reached us: ours is the query, the rest is what we gave out.
+
+        Proxies and tunnels change scheme, host and path, and signatures are made over what the carrier saw. Nothing
+        that a stranger can say in a header has a part in it.
+        """
+        query = urlsplit(url).query
+        return self.webhook(carrier) + (f"?{query}" if query else "")
