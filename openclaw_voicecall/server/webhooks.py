@@ -106,7 +106,7 @@ class WebhookDoor:
                     order = await _decide(manager, name, event)
             except Exception:  # whatever fails here, the carrier must get an answer that ends well
                 logger.exception("webhook of %s failed", name)
-                order = LegOrder(action="hang-up")
+                order = LegOrder(action="hang-up", fallback_text=manager.config.phrases.goodbye)
             answer.set_result(carrier.reply(webhook, order))
         return await asyncio.shield(self._answers[key])
 

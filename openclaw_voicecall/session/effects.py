@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 HANG_UP_RETRIES = (1.0, 2.0, 4.0)
 """Seconds between attempts to end a leg when the carrier cannot be reached."""
 
-DIAL_LIMIT = 8.0
+DIAL_LIMIT = 32.0
 """Seconds to wait for the carrier's id of a leg before it is ended."""
 
 

@@ -1,0 +1,307 @@
+"""The carrier `twilio`."""
+
+import asyncio
+import logging
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from openclaw_voicecall.api.carrier import (
+    CarrierEvent,
+    LegOrder,
+    LegRef,
+    LegStatus,
+    MediaCodec,
+    PlaceCall,
+    VerifiedWebhook,
+    WebhookReply,
+    WebhookRequest,
+)
+from openclaw_voicecall.api.spec import Runtime
+from openclaw_voicecall.core.reasons import EndReason
+from openclaw_voicecall.errors import (
+    ConfigError,
+    VendorError,
+    VendorRejected,
+    VendorTimeout,
+    VendorUnavailable,
+)
+from openclaw_voicecall.providers._mediastreams import MediaStreamsCodec
+from openclaw_voicecall.providers.twilio import twiml, webhooks
+from openclaw_voicecall.providers.twilio.config import TwilioConfig
+from openclaw_voicecall.providers.twilio.rest import OutcomeUnknown, TwilioApi, is_gone, open_api
+from openclaw_voicecall.providers.twilio.signatures import SignatureCheck
+
+logger = logging.getLogger(__name__)
+
+LOOK_UP_AT = (0.2, 1.0, 2.5, 5.0, 10.0)
+"""Seconds after a dial of unknown outcome at which Twilio is asked for the call."""
+CLOCKS_APART = 5.0
+"""Seconds that Twilio's clock may be behind ours when a call is looked for by its time."""
+MAX_RING = 600
+"""Seconds; Twilio lets no phone ring longer."""
+PLACED_KEPT = 100
+"""Own SIDs that are remembered; only those of the last seconds matter."""
+
+_LIVE = frozenset({"queued", "initiated", "ringing", "in-progress"})
+_NOT_ANSWERED = frozenset({"queued", "initiated", "ringing"})
+
+
+class TwilioCarrier:
+    """One Twilio account.
+
+    Args:
+        api: Its REST API.
+        account_sid: Its id.
+        signatures: Checks its webhooks.
+        runtime: The process the carrier runs in.
+    """
+
+    def __init__(
+        self, api: TwilioApi, account_sid: str, signatures: SignatureCheck, runtime: Runtime
+    ) -> None:
+        self._api = api
+        self._account_sid = account_sid
+        self._signatures = signatures
+        self._runtime = runtime
+        self._dialling: dict[str, _Dial] = {}
+        """Calls whose SID is not known yet, by our id."""
+        self._placed: deque[str] = deque(maxlen=PLACED_KEPT)
+        """SIDs of this process's last calls, which no other dial can have made."""
+
+    def verify(self, request: WebhookRequest, now: float) -> VerifiedWebhook:
+        """Check that Twilio sent this for our account. Twilio signs no time. Raises `WebhookError`."""
+        return webhooks.verify(
+            request,
+            base_url=self._runtime.webhook_url("twilio"),
+            account_sid=self._account_sid,
+            signatures=self._signatures,
+        )
+
+    def parse(self, webhook: VerifiedWebhook) -> Sequence[CarrierEvent]:
+        """The facts in it. Raises `MalformedWebhook`."""
+        events = webhooks.parse(webhook)
+        dialling = self._dialling.get(webhooks.call_id_of(webhook))
+        if dialling is not None and not dialling.sid.done():
+            dialling.sid.set_result(webhook.params["CallSid"])
+        return events
+
+    def reply(self, webhook: VerifiedWebhook, order: LegOrder) -> WebhookReply:
+        """The TwiML that carries out an order."""
+        match order.action:
+            case "stream":
+                text = twiml.stream(order.stream_url, order.fallback_text)
+            case "reject":
+                text = twiml.reject(busy=order.reason is EndReason.BUSY)
+            case "hang-up":
+                text = twiml.hang_up(order.fallback_text)
+            case "wait":
+                text = twiml.wait(self._url(webhooks.VOICE, webhooks.call_id_of(webhook)))
+            case _:
+                text = twiml.nothing()
+        return WebhookReply(content_type="text/xml", body=text.encode())
+
+    def media_codec(self) -> MediaCodec:
+        """A codec for one media stream."""
+        return MediaStreamsCodec()
+
+    def check_options(self, options: Mapping[str, str]) -> None:
+        """Twilio's calls take no options. Raises `ConfigError` for any."""
+        for name in options:
+            raise ConfigError(f"calls over Twilio have no option {name!r}")
+
+    async def place_call(self, request: PlaceCall) -> str:
+        """Dial; returns the call's SID.
+
+        The request is sent once. Where its outcome stays open, the call is looked for, by a webhook that brings our
+        own id and in Twilio's list of calls, and taken over.
+
+        Raises:
+            VendorRejected: Twilio refuses; the message has its code and what to do.
+            VendorUnavailable: Twilio was not reached, or the outcome is still unknown after the last look.
+        """
+        self.check_options(request.options)
+        if "_" in (urlsplit(request.webhook_url).hostname or ""):
+            raise VendorRejected(
+                "Twilio sends no reports to a host name with an underscore; choose another publicUrl",
+                vendor="twilio",
+                operation="place call",
+            )
+        dial = _Dial(request, self._runtime.clock.wall(), asyncio.get_running_loop().create_future())
+        self._dialling[request.call_id] = dial
+        try:
+            try:
+                sid = await self._api.create_call(**self._call_parameters(request))
+            except (OutcomeUnknown, VendorTimeout) as error:
+                logger.warning(
+                    "call %s: the dial's outcome is unknown (%s); looking for it", request.call_id, error
+                )
+                sid = await self._look_up(dial, error)
+        finally:
+            del self._dialling[request.call_id]
+        self._placed.append(sid)
+        return sid
+
+    async def hang_up(self, leg: LegRef) -> None:
+        """End the leg, whatever its state. A leg that is gone already counts as ended. Raises `VendorError`."""
+        if not leg.carrier_call_id:
+            return
+        try:
+            await self._api.update_call("end the call", leg.carrier_call_id, status="completed")
+        except VendorRejected as error:
+            if is_gone(error):
+                return
+            call = await self._api.fetch_call(leg.carrier_call_id)
+            if call.status in _NOT_ANSWERED:
+                await self._api.update_call("cancel the call", leg.carrier_call_id, status="canceled")
+            elif call.status in _LIVE:
+                raise
+
+    async def send_digits(self, leg: LegRef, digits: str) -> None:
+        """Not by Twilio's API: it would end the media stream. Raises `VendorRejected`."""
+        raise VendorRejected(
+            "a Twilio media stream takes no digits; they have to be sent as tones in its audio",
+            vendor="twilio",
+            operation="send digits",
+        )
+
+    async def transfer(self, leg: LegRef, to_number: str) -> None:
+        """Connect the far party with another number. The media stream ends with it. Raises `VendorError`."""
+        await self._api.update_call("transfer the call", leg.carrier_call_id, twiml=twiml.transfer(to_number))
+
+    async def limit_duration(self, leg: LegRef, seconds: float) -> None:
+        """Let Twilio end a call by itself after this time: for calls that we did not place. Raises `VendorError`."""
+        await self._api.update_call("limit the call", leg.carrier_call_id, time_limit=math.ceil(seconds))
+
+    async def fetch_status(self, leg: LegRef) -> LegStatus:
+        """Ask Twilio how a leg stands. Raises `VendorError`."""
+        if not leg.carrier_call_id:
+            return LegStatus(state="unknown")
+        try:
+            call = await self._api.fetch_call(leg.carrier_call_id)
+        except VendorRejected as error:
+            if is_gone(error):
+                return LegStatus(state="unknown")
+            raise
+        if call.status in _LIVE:
+            return LegStatus(state="live")
+        # A completed call tells nothing about who ended it.
+        known = None if call.status == "completed" else webhooks.end_reason(call.status, call.direction)
+        return LegStatus(state="ended", reason=known)
+
+    def _url(self, purpose: str, call_id: str, base: str = "") -> str:
+        return webhooks.own_url(
+            base or self._runtime.webhook_url("twilio"),
+            purpose=purpose,
+            nonce=self._runtime.ids.token(),
+            call_id=call_id,
+        )
+
+    def _call_parameters(self, request: PlaceCall) -> dict[str, Any]:
+        def url(purpose: str) -> str:
+            return self._url(purpose, request.call_id, request.webhook_url)
+
+        parameters: dict[str, Any] = {
+            "to": request.to_number,
+            "from_": request.from_number,
+            "url": url(webhooks.VOICE),
+            "method": "POST",
+            "status_callback": url(webhooks.STATUS),
+            "status_callback_event": ["initiated", "ringing", "completed"],
+            "status_callback_method": "POST",
+            "timeout": min(MAX_RING, math.ceil(request.ring_timeout)),
+            "time_limit": math.ceil(request.max_duration),
+        }
+        if request.machine_detection:
+            # Asynchronous, because otherwise the far party hears nothing until the verdict.
+            parameters |= {
+                "machine_detection": "Enable",
+                "async_amd": "true",
+                "async_amd_status_callback": url(webhooks.MACHINE),
+                "async_amd_status_callback_method": "POST",
+            }
+        return parameters
+
+    async def _look_up(self, dial: "_Dial", cause: VendorError) -> str:
+        """Find the call that a dial of unknown outcome may have made. Raises `VendorUnavailable`."""
+        clock, begun = self._runtime.clock, self._runtime.clock.monotonic()
+        found: set[str] = set()
+        for moment in LOOK_UP_AT:
+            await asyncio.wait((dial.sid,), timeout=max(0.0, moment - (clock.monotonic() - begun)))
+            if not dial.sid.done():
+                found = await self._candidates(dial)
+            if dial.sid.done():
+                return dial.sid.result()
+            if len(found) == 1 and not self._has_rival(dial):
+                return found.pop()
+        which = f"; it may be one of {', '.join(sorted(found))}" if found else ""
+        raise VendorUnavailable(
+            f"whether the call was placed is unknown, and it is not placed again: {cause}{which}",
+            vendor="twilio",
+            operation="place call",
+            status=cause.status,
+            request_id=cause.request_id,
+        )
+
+    async def _candidates(self, dial: "_Dial") -> set[str]:
+        """Calls between the two numbers, as young as the dial, that no other dial of ours is known to have made."""
+        try:
+            calls = await self._api.find_calls(dial.request.to_number, dial.request.from_number)
+        except VendorError as error:
+            logger.warning("call %s cannot be looked for: %s", dial.request.call_id, error)
+            return set()
+        return {
+            call.sid
+            for call in calls
+            if call.direction == "outbound-api"
+            and call.created >= dial.since - CLOCKS_APART
+            and call.sid not in self._placed
+        }
+
+    def _has_rival(self, dial: "_Dial") -> bool:
+        """Whether another dial between the same numbers is open, which may have made the call as well."""
+        return any(
+            other is not dial
+            and other.request.to_number == dial.request.to_number
+            and other.request.from_number == dial.request.from_number
+            for other in self._dialling.values()
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Dial:
+    """A call that Twilio has been asked for."""
+
+    request: PlaceCall
+    since: float
+    """Unix seconds of the request."""
+    sid: asyncio.Future[str]
+    """Set by the first webhook that brings our own id."""
+
+
+@asynccontextmanager
+async def open_twilio(config: TwilioConfig, runtime: Runtime) -> AsyncIterator[TwilioCarrier]:
+    """Open an account.
+
+    Raises:
+        ConfigError: Its id or a secret is missing: without them nobody could tell Twilio from a stranger.
+    """
+    account_sid = config.account_sid or ""
+    auth_token = config.auth_token.get_secret_value().strip() if config.auth_token is not None else ""
+    for value, key, variable in (
+        (account_sid, "accountSid", "TWILIO_ACCOUNT_SID"),
+        (auth_token, "authToken", "TWILIO_AUTH_TOKEN"),
+    ):
+        if not value:
+            raise ConfigError(f"twilio.{key}: expected a value, here or in {variable}; found none")
+    keys = {name: key.get_secret_value().strip() for name, key in config.signing_keys.items()}
+    for name, key in keys.items():
+        if not name or not key:
+            raise ConfigError("twilio.signingKeys: expected key ids and their secrets, found an empty one")
+    signatures = SignatureCheck(auth_token, keys)
+    async with open_api(account_sid, auth_token, region=config.region, base_url=config.api_base_url) as api:
+        yield TwilioCarrier(api, account_sid, signatures, runtime)

@@ -1,0 +1,117 @@
+"""TwiML: what Twilio is told to do with a call. Pure functions from words to XML."""
+
+import re
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that no XML document may hold, escaped or not; with one of them Twilio refuses the whole answer."""
+
+
+def nothing() -> str:
+    """No order: the answer to a report. As an answer to a question it ends the call."""
+    return _text(_response())
+
+
+def stream(url: str, fallback_text: str) -> str:
+    """Give the call's audio to us over a WebSocket.
+
+    Should the stream not come about, or end while the call goes on, Twilio says `fallback_text` and hangs up.
+    """
+    response = _response()
+    SubElement(SubElement(response, "Connect"), "Stream", {"url": url})
+    return _ending(response, fallback_text)
+
+
+def hang_up(text: str = "") -> str:
+    """Say something, unless it is empty, and end the call."""
+    return _ending(_response(), text)
+
+
+def reject(*, busy: bool) -> str:
+    """Refuse a call that is not answered yet, at no cost: with the busy tone, or as a number not in service."""
+    response = _response()
+    SubElement(response, "Reject", {"reason": "busy" if busy else "rejected"})
+    return _text(response)
+
+
+def wait(url: str, seconds: int = 1) -> str:
+    """Keep the call silent for whole seconds, then ask `url` what to do."""
+    response = _response()
+    SubElement(response, "Pause", {"length": str(seconds)})
+    _redirect(response, url)
+    return _text(response)
+
+
+def say_and_gather(
+    text: str,
+    *,
+    action_url: str,
+    retry_url: str,
+    language: str = "",
+    timeout: int = 5,
+    hints: str = "",
+    barge_in: bool = True,
+) -> str:
+    """Say something and listen: one turn of a conversation without a media stream.
+
+    Args:
+        text: Said first, while Twilio listens already; empty to listen only.
+        action_url: Gets the caller's words, and is asked as well when there were none.
+        retry_url: Asked should Twilio go past the question all the same.
+        language: Language of both sides, such as `en-US`; empty for Twilio's own choice.
+        timeout: Seconds until the caller must have begun to speak.
+        hints: Words to expect, parted by commas.
+        barge_in: Whether speech of the caller stops `text`.
+    """
+    spoken = {"language": language} if language else {}
+    response = _response()
+    gather = SubElement(
+        response,
+        "Gather",
+        {
+            "input": "speech dtmf",
+            "action": action_url,
+            "method": "POST",
+            "timeout": str(timeout),
+            "speechTimeout": "auto",
+            "actionOnEmptyResult": "true",
+            "bargeIn": "true" if barge_in else "false",
+            **spoken,
+            **({"hints": hints} if hints else {}),
+        },
+    )
+    _say(gather, text, spoken)
+    _redirect(response, retry_url)
+    return _text(response)
+
+
+def transfer(number: str, *, ring_timeout: int = 30) -> str:
+    """Connect the far party with another number; the call ends when either hangs up."""
+    response = _response()
+    dial = SubElement(response, "Dial", {"answerOnBridge": "true", "timeout": str(ring_timeout)})
+    SubElement(dial, "Number").text = number
+    return _text(response)
+
+
+def _response() -> Element:
+    return Element("Response")
+
+
+def _redirect(response: Element, url: str) -> None:
+    SubElement(response, "Redirect", {"method": "POST"}).text = url
+
+
+def _say(parent: Element, text: str, attributes: dict[str, str]) -> None:
+    words = _NOT_IN_XML.sub("", text).strip()
+    if words:
+        SubElement(parent, "Say", attributes).text = words
+
+
+def _ending(response: Element, text: str) -> str:
+    _say(response, text, {})
+    SubElement(response, "Hangup")
+    return _text(response)
+
+
+def _text(response: Element) -> str:
+    return '<?xml version="1.0" encoding="UTF-8"?>' + tostring(response, encoding="unicode")
