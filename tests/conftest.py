@@ -28,6 +28,8 @@ class OutsideWorld(RuntimeError):
     """A test was about to talk to an address that is not on loopback."""
 
 
+# First, because pytest-xdist reads the groups in its own implementation.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     wrong: set[str] = set()
     for item in items:
