@@ -1,10 +1,11 @@
 """House rules of the suite: every test says which tier it is of, and none talks to the outside world."""
 
 import asyncio
+import fcntl
 import inspect
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from ipaddress import ip_address
 from unittest import mock
 
@@ -12,7 +13,6 @@ import hypothesis
 import pytest
 
 TIERS = frozenset({"static", "unit", "session", "contract", "server", "e2e", "faults"})
-REAL_TIME = frozenset({"contract", "e2e", "faults"})
 WITHOUT_LOOP = frozenset({"static", "unit"})
 
 # Deadlines lie on a shared machine. CI takes the same examples each time, so that a red run can be repeated.
@@ -32,11 +32,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     wrong: set[str] = set()
     for item in items:
         tiers = _tiers(item)
-        if tiers & REAL_TIME:
-            # A module shares its service between its tests, so it stays on one worker; of those that keep a core
-            # busy only one runs at a time.
-            heavy = item.get_closest_marker("heavy") is not None
-            item.add_marker(pytest.mark.xdist_group("heavy" if heavy else item.path.name))
         if len(tiers) != 1:
             said = " and ".join(sorted(tiers)) or "none"
             wrong.add(
@@ -48,6 +43,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             )
     if wrong:
         raise pytest.UsageError(*sorted(wrong))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def alone_if_heavy(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Of the modules that keep a core busy only one runs at a time, whichever worker it is on."""
+    if request.node.get_closest_marker("heavy") is None:
+        yield
+        return
+    with (tmp_path_factory.getbasetemp().parent / "heavy.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 # Innermost, because other plugins make event loops around every test.
