@@ -49,6 +49,12 @@ class TurnRequest:
     language: str = "en"
     agent_id: str = ""
     tools: tuple[Tool, ...] = ()
+    can_end: bool = True
+    """Whether the call may be ended by `EndCall`."""
+    can_send_digits: bool = True
+    """Whether `SendDtmf` reaches the far party."""
+    can_transfer: bool = False
+    """Whether the carrier can hand the caller over and the owner allows it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 A spec is cheap. Engines and vendor SDKs are imported inside `open`, never when a plugin is imported.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,10 @@ class CarrierSpec:
     name: str
     config: type[CamelModel] = NoSettings
     capabilities: CarrierCapabilities = field(default_factory=CarrierCapabilities)
+    notices: Callable[[Any], Sequence[str]] = lambda config: ()
+    """What is old or odd in the settings, a sentence each; said at start and by `doctor`."""
+    check: Callable[[Any, Runtime], Awaitable[str]] | None = None
+    """One harmless request with the account's key; returns a phrase of what the vendor said. Raises `VendorError`."""
     open: Callable[[Any, Runtime], AbstractAsyncContextManager[Carrier]]
 
 
@@ -59,10 +63,15 @@ class TranscriberSpec:
 
     name: str
     config: type[CamelModel] = NoSettings
-    detects_speech: bool = False
-    """Whether its streams report speech started and stopped, so that no turn detector is needed."""
+    detects_speech: bool | Callable[[Any], bool] = False
+    """Whether its streams report speech started and stopped, so that no turn detector is needed; may depend on the
+    settings."""
     describe: Callable[[Any], str] = lambda config: ""
     """One phrase naming the engine in use, for the line printed at start. May raise `EngineMissing`."""
+    notices: Callable[[Any], Sequence[str]] = lambda config: ()
+    """What is old or odd in the settings, a sentence each; said at start and by `doctor`."""
+    check: Callable[[Any, Runtime], Awaitable[str]] | None = None
+    """One harmless request with the account's key; returns a phrase of what the vendor said. Raises `VendorError`."""
     open: Callable[[Any, Runtime], AbstractAsyncContextManager[Transcriber]]
 
 
@@ -73,6 +82,10 @@ class SynthesizerSpec:
     name: str
     config: type[CamelModel] = NoSettings
     describe: Callable[[Any], str] = lambda config: ""
+    notices: Callable[[Any], Sequence[str]] = lambda config: ()
+    """What is old or odd in the settings, a sentence each; said at start and by `doctor`."""
+    check: Callable[[Any, Runtime], Awaitable[str]] | None = None
+    """One harmless request with the account's key; returns a phrase of what the vendor said. Raises `VendorError`."""
     open: Callable[[Any, Runtime], AbstractAsyncContextManager[Synthesizer]]
 
 
@@ -83,6 +96,11 @@ class ResponderSpec:
     name: str
     config: type[CamelModel] = NoSettings
     describe: Callable[[Any], str] = lambda config: ""
+    notices: Callable[[Any, str], Sequence[str]] = lambda config, model: ()
+    """What is old or odd in the settings, a sentence each; said at start and by `doctor`. Called with the model too."""
+    check: Callable[[Any, Runtime, str], Awaitable[str]] | None = None
+    """One harmless request with the account's key, called with the model too; returns a phrase of what the vendor
+    said. Raises `VendorError`."""
     open: Callable[[Any, Runtime, str], AbstractAsyncContextManager[Responder]]
     """`open(config, runtime, model)`: `model` is what follows the slash in `responseModel: name/model`."""
 
