@@ -49,6 +49,24 @@ class Agenda:
         """How many texts of the owner wait."""
         return len(self._texts)
 
+    def add_apology(self, text: str) -> None:
+        """Say this first once the floor is free, unless something else is to be said first already."""
+        if text and self._first is None:
+            self._first = (Kind.APOLOGY, text)
+
+    def warn(self, text: str) -> None:
+        """Say this as soon as the floor is free, before texts of the owner."""
+        if text:
+            self._texts.appendleft(text)
+
+    def unheard(self) -> Ending | None:
+        """The caller spoke and no word of it came to us. Counts as a failed turn."""
+        self.failures += 1
+        if self.failures >= self._policy.max_failures:
+            return Ending(EndReason.TRANSCRIPTION_FAILED, goodbye=True)
+        self._apologise()
+        return None
+
     def add_text(self, text: str) -> None:
         """Say this once the floor is free and the caller is quiet.
 

@@ -94,6 +94,18 @@ class SendDigits(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class TransferCall(Command):
+    """Hand the far party over to this number, E.164."""
+
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBack(Command):
+    """The transfer has come to nothing and nobody says so: fetch the far party back to us."""
+
+
+@dataclass(frozen=True, slots=True)
 class AppendTranscript(Command):
     """Add a line to the record: what the caller said, or what the caller heard of the agent."""
 

@@ -141,6 +141,25 @@ class ResponseFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TransferRequested(Event):
+    """Hand the far party over to this number, E.164, once the agent's turn was heard."""
+
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransferAnswered(Event):
+    """The number that the far party is handed over to has answered: they talk to each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferFailed(Event):
+    """The far party could not be handed over and is ours again."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlayoutProgressed(Event):
     """How much of the utterance now playing the caller has heard.
 

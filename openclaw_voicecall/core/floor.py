@@ -76,6 +76,8 @@ class Floor:
         self.turn = 0
         self.lines = 0
         self.is_open = False
+        self.unheard = False
+        """Whether the caller spoke and the transcriber had not a word to say about it, not even that there was none."""
         self.machine_talks = False
         """Whether the caller's words are an announcement, which nobody answers."""
         self._policy = policy
@@ -86,6 +88,11 @@ class Floor:
         self._over: list[AgentTurn] = []
 
     # Opening and closing.
+
+    @property
+    def ends_call(self) -> bool:
+        """Whether the call ends with the agent's turn."""
+        return self.agent.state is not Agent.IDLE and (self._said.is_last_word or self._said.end_call)
 
     @property
     def is_free(self) -> bool:
@@ -175,7 +182,12 @@ class Floor:
             self._conclude(now)
 
     def on_transcript_overdue(self, now: float) -> None:
-        """The final text did not come: the last interim has to do."""
+        """The final text did not come: the last interim has to do. Without one the caller is waiting for nothing."""
+        spoke = self.words.ended_at - self.words.began_at
+        lost = (
+            self.words.has_edges and not self.words.text and spoke >= self._policy.endpointing.unheard_after
+        )
+        self.unheard = lost and self.agent.state is Agent.IDLE and self._policy.respond
         self._conclude(now)
 
     def commit(self, now: float) -> None:
@@ -329,6 +341,13 @@ class Floor:
             self._said.finish(end_call=fact.end_call)
             self.agent.step(ResponseFinished)
             self._settle()
+
+    def plan_transfer(self, to: str) -> bool:
+        """Hand the far party over after the agent's turn; false if there is none that could be waited for."""
+        if self.agent.state is Agent.IDLE:
+            return False
+        self._said.transfer_to = to
+        return True
 
     def on_failed(self, fact: ResponseFailed) -> None:
         """The agent's turn broke off; what it said before is still played."""

@@ -15,6 +15,8 @@ class EndpointingPolicy:
     """Silence that ends a turn whose last word is a number: people pause while they read numbers out."""
     transcript_wait: float = 2.0
     """How long to wait for the final text once the turn is over by silence."""
+    unheard_after: float = 0.6
+    """Speech at least this long of which no word comes back was not heard, and the caller is asked to say it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,16 @@ class CallPolicy:
     """Only beeps this soon after the answer count as a machine's."""
     ring_timeout: float = 30.0
     max_duration: float = 300.0
+    warn_before: float = 20.0
+    """The far party is told this long before the longest duration is reached, in calls at least three times as long."""
+    duration_warning: str = (
+        "I'm sorry, we have to finish in a moment. Is there anything else I can help with?"
+    )
+    transfer_limit: float = 60.0
+    """How long a transfer may take until the other number has answered."""
+    transfer_duration: float = 3600.0
+    """How long the far party may talk to the number it was handed over to."""
+    transfer_failed: str = "I'm sorry, I couldn't reach them. Is there anything else I can do?"
     media_grace: float = 5.0
     hang_up_grace: float = 10.0
     idle_timeout: float = 180.0

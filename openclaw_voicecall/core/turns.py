@@ -168,6 +168,8 @@ class AgentTurn:
     open: bool = True
     """Whether more of the turn may come."""
     end_call: bool = False
+    transfer_to: str = ""
+    """Whom the far party is handed over to once the turn was heard."""
     interrupted: bool = False
     failure: EndReason | None = None
     utterances: dict[int, Utterance] = field(default_factory=dict)
@@ -195,7 +197,7 @@ class AgentTurn:
         """The turn is written to its end. A turn without a word is a failure, because silence is an error."""
         self.open = False
         self.end_call = end_call
-        if not self.utterances and self.failure is None and not end_call:
+        if not self.utterances and self.failure is None and not end_call and not self.transfer_to:
             self.failure = EndReason.RESPONSE_FAILED
 
     def fail(self) -> None:

@@ -168,8 +168,8 @@ BUGS = [
     Bug(
         "failures are not counted",
         "agenda",
-        "self.failures += 1",
-        "self.failures += 0",
+        "is not None:\n            self.failures += 1",
+        "is not None:\n            self.failures += 0",
         agent.test_a_dead_synthesizer_ends_the_call_by_count_and_never_loops,
     ),
     Bug(
