@@ -27,6 +27,7 @@ DEFAULT_PLUGINS = (
     "openclaw_voicecall.builtin.defaults",
     "openclaw_voicecall.builtin.policies",
     "openclaw_voicecall.builtin.observers",
+    "openclaw_voicecall.builtin.notify",
     "openclaw_voicecall.builtin.frontdesk",
     "openclaw_voicecall.providers.local",
     "openclaw_voicecall.providers.embedded",

@@ -55,6 +55,8 @@ class TurnRequest:
     """Whether `SendDtmf` reaches the far party."""
     can_transfer: bool = False
     """Whether the carrier can hand the caller over and the owner allows it."""
+    transfer_to: tuple[str, ...] | None = None
+    """The only numbers, E.164, that the far party may be handed over to; None for any."""
 
 
 @dataclass(frozen=True, slots=True)

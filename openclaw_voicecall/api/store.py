@@ -131,6 +131,16 @@ class CallStore(Protocol):
         """Newest first."""
         ...
 
+    async def session_calls(self, session_key: str, *, since: float, limit: int) -> Sequence[CallRecord]:
+        """Calls that have ended, with this `sessionKey` in their metadata and something in their transcript.
+
+        Args:
+            session_key: Compared as a whole.
+            since: Unix seconds; calls created before are left out.
+            limit: How many at most. Newest first.
+        """
+        ...
+
     async def journal(self, call_id: str, *, after: int = 0) -> Sequence[JournalEntry]:
         """Entries of a call with `seq > after`, oldest first."""
         ...

@@ -17,7 +17,7 @@ from openclaw_voicecall.calls.addresses import Addresses
 from openclaw_voicecall.calls.admission import Admissions
 from openclaw_voicecall.calls.engines import EngineRoom
 from openclaw_voicecall.calls.journal import JournalHub
-from openclaw_voicecall.calls.live import LiveCall, LiveCalls
+from openclaw_voicecall.calls.live import LIMIT_MARGIN, LiveCall, LiveCalls
 from openclaw_voicecall.calls.planning import plan_call
 from openclaw_voicecall.calls.tokens import StreamTokens
 from openclaw_voicecall.core import events as e
@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 
 ORDER_LIMIT = 3.0
 """Seconds until an offered call must have an answer for the carrier."""
+ASKING = frozenset({"answered", "turn", "poll", "stream-over", "transfer"})
+"""What carriers report and want an order for."""
 TELLING = frozenset({EndReason.FAILED, EndReason.CARRIER_ERROR, EndReason.MEDIA_LOST})
 """Ends whose detail, as the carrier words it, belongs into the record."""
 GOODBYE_LIMIT = 10.0
@@ -112,7 +114,7 @@ class CallManager:
         self._ids = ids
         self._recordings = recordings
         self._live = LiveCalls()
-        self._deciding: dict[tuple[str, str], asyncio.Task[LegOrder]] = {}
+        self._deciding: dict[tuple[str, str], asyncio.Task[LiveCall]] = {}
         """Inbound calls that are being decided about, by carrier and its id."""
 
     @property
@@ -183,7 +185,8 @@ class CallManager:
                     from_number=call.from_number,
                     webhook_url=self.addresses.webhook(call.carrier),
                     ring_timeout=plan.policy.ring_timeout,
-                    max_duration=plan.policy.max_duration,
+                    max_duration=plan.policy.max_duration + LIMIT_MARGIN,
+                    machine_detection=self._detects_machines(call.carrier),
                     options=request.options,
                 )
             )
@@ -208,18 +211,24 @@ class CallManager:
         """Decide about an inbound call and answer the carrier. Offered again, a call gets the same answer."""
         known = self._live.of(carrier, event)
         if known is not None:
-            return await asyncio.shield(known.order)
+            return await self._given_order(known)
         key = (carrier, event.carrier_call_id)
         if key not in self._deciding:
             self._deciding[key] = asyncio.create_task(self._decide(carrier, event))
             self._deciding[key].add_done_callback(lambda _: self._deciding.pop(key))
         try:
             async with asyncio.timeout(ORDER_LIMIT):
-                return await asyncio.shield(self._deciding[key])
+                entry = await asyncio.shield(self._deciding[key])
         except TimeoutError:
             return LegOrder(action="reject", reason=EndReason.BUSY)
+        return await self._given_order(entry)
 
-    async def _decide(self, carrier: str, event: CarrierEvent) -> LegOrder:
+    async def _given_order(self, entry: LiveCall) -> LegOrder:
+        """The answer to an offer: the call's own, or what it says first where it talks by turns."""
+        order = await asyncio.shield(entry.order)
+        return await entry.next_turn() if order.action == "turn" else order
+
+    async def _decide(self, carrier: str, event: CarrierEvent) -> LiveCall:
         with self._live.reserved() as others:
             offer = CallOffer(
                 direction="inbound",
@@ -239,26 +248,31 @@ class CallManager:
         entry.session.detail = why
         entry.busy = busy
         entry.learn_leg(event.carrier_call_id)
-        entry.task = asyncio.create_task(
-            self._run(entry, lambda: entry.session.post(e.CallOffered(admitted)))
-        )
-        return await asyncio.shield(entry.order)
+        entry.task = asyncio.create_task(self._run(entry, lambda: self._begin_inbound(entry, admitted)))
+        return entry
 
-    def leg_event(self, carrier: str, event: CarrierEvent) -> LegOrder:
+    def _begin_inbound(self, entry: LiveCall, admitted: bool) -> None:
+        entry.session.post(e.CallOffered(admitted))
+        if admitted and entry.session.parts.capabilities.limits_duration:
+            entry.session.start(entry.limit_duration())
+
+    async def leg_event(self, carrier: str, event: CarrierEvent) -> LegOrder:
         """Take what the carrier reports of a call, and say how to go on."""
         entry = self._live.of(carrier, event)
         if entry is None:
-            return LegOrder(action="hang-up" if event.kind == "answered" else "none")
+            return LegOrder(action="hang-up" if event.kind in ASKING else "none")
         entry.learn_leg(event.carrier_call_id)
         session = entry.session
+        if event.kind in ASKING:
+            if event.kind == "answered":
+                session.post(e.CallAnswered())
+            if session.released:
+                return LegOrder(action="hang-up")
+            order = await entry.how_to_go_on(event)
+            return self._stream_order(entry) if order.action == "stream" else order
         match event.kind:
             case "ringing":
                 session.post(e.CallRinging())
-            case "answered":
-                session.post(e.CallAnswered())
-                if session.released:
-                    return LegOrder(action="hang-up")
-                return self._stream_order(entry)
             case "machine":
                 session.post(e.MachineDetected(event.verdict))
             case "ended":
@@ -324,9 +338,11 @@ class CallManager:
             recording=str(recording) if recording else "",
             metadata={**metadata, "objective": plan.objective, "sessionKey": plan.session_key},
         )
+        turns = assembly.takes_turns(self.config, self.engines.capabilities[offer.carrier])
+        policy = assembly.by_turns_policy(plan.policy) if turns else plan.policy
         session = CallSession(
             call_id=call_id,
-            call=Call(plan.policy, outbound=offer.direction == "outbound"),
+            call=Call(policy, outbound=offer.direction == "outbound"),
             clock=self.clock,
             journal=lambda *entry: self._journal(call_id, *entry),
             give_order=self._answer_offer,
@@ -390,16 +406,27 @@ class CallManager:
         entry = self._live.find(session.call_id)
         if entry.order.done():
             return
-        if order.action == "stream":
+        if order.action == "stream" and entry.session.takeover.by_turns:
+            order = LegOrder(action="turn")
+        elif order.action == "stream":
             order = self._stream_order(entry)
         elif entry.busy:
             order = replace(order, reason=EndReason.BUSY)
         entry.order.set_result(order)
 
+    def _takes_turns(self, entry: LiveCall) -> bool:
+        return self.engines.capabilities[entry.record.carrier].turns
+
+    def _detects_machines(self, carrier: str) -> bool:
+        return self.config.outbound.machine_detection and self.engines.capabilities[carrier].machine_detection
+
     def _stream_order(self, entry: LiveCall) -> LegOrder:
         token = self._tokens.mint(entry.record.call_id, entry.record.carrier)
         return LegOrder(
             action="stream",
+            call_id=entry.record.call_id,
             stream_url=self.addresses.stream(entry.record.carrier, token),
-            fallback_text=entry.plan.policy.goodbye,
+            fallback_text=self.config.phrases.bridge
+            if self._takes_turns(entry)
+            else entry.plan.policy.goodbye,
         )

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, create_model, model_validator
+from pydantic import Field, SecretStr, ValidationError, create_model, model_validator
 
 from openclaw_voicecall.config import sections as s
 from openclaw_voicecall.config import sections_openclaw as known
@@ -54,13 +54,17 @@ class VoiceCallConfig(CamelModel):
     agent_id: Words | None = None
     """The host's agent that owns the calls; its only agent if not set."""
     session_scope: Literal["per-phone", "per-call", "main"] = "per-phone"
-    """Which calls share a memory."""
+    """Which calls share a memory: those with one phone, none, or all. Callers who hide their number share none under
+    `per-phone`."""
     numbers: dict[E164, speech.NumberConfig] = Field(default_factory=dict)
     """Per number of ours that was called: what differs for inbound calls to it."""
     inbound_policy: Literal["disabled", "allowlist", "pairing", "open"] = "disabled"
-    """Who may call in."""
+    """Who may call in. Under `pairing` a caller nobody knows hears a code, and gets through once the owner has
+    approved it with `openclaw-voicecall pairing approve`."""
     allow_from: tuple[E164, ...] = ()
-    """Callers that the allowlist lets in."""
+    """Callers that get through under `allowlist` and `pairing`."""
+    allow_anonymous: bool = False
+    """Whether callers who hide their number get through under `allowlist` and `pairing`, too."""
     inbound_greeting: str = "Hello, you are talking to an AI assistant. How can I help you?"
     """Said first to inbound callers. Says what it is, because many laws ask for that."""
     max_duration_seconds: Positive = 300
@@ -92,6 +96,10 @@ class VoiceCallConfig(CamelModel):
     """For tests on one machine only."""
     language: Words = "en"
     """Language of the talk, as a BCP 47 tag."""
+    notify_url: s.NotifyUrl | None = None
+    """Where the record of every call that ended is sent by POST, as JSON. Plain http only to this machine."""
+    notify_secret: SecretStr | None = None
+    """Key of the HMAC-SHA256 of the body, sent with it as `X-OpenClaw-Signature: sha256=<hex>`."""
     python: Words | None = None
     """Python interpreter that OpenClaw's plugin starts this service with; read by the plugin."""
     outbound: s.OutboundConfig = s.OutboundConfig()
@@ -108,8 +116,10 @@ class VoiceCallConfig(CamelModel):
     endpointing: s.EndpointingConfig = s.EndpointingConfig()
     interruptions: s.InterruptionsConfig = s.InterruptionsConfig()
     dtmf: s.DtmfConfig = s.DtmfConfig()
+    transfer: s.TransferConfig = s.TransferConfig()
     phrases: s.PhrasesConfig = s.PhrasesConfig()
     limits: s.LimitsConfig = s.LimitsConfig()
+    memory: s.MemoryConfig = s.MemoryConfig()
     recording: s.RecordingConfig = s.RecordingConfig()
     playout: s.PlayoutConfig = s.PlayoutConfig()
     logging: s.LoggingConfig = s.LoggingConfig()
@@ -160,6 +170,11 @@ class VoiceCallConfig(CamelModel):
             goodbye=self.phrases.goodbye,
             idle_goodbye=self.phrases.idle_goodbye,
             max_failures=self.limits.max_failures,
+            warn_before=float(self.limits.warn_before_seconds),
+            duration_warning=self.phrases.duration_warning,
+            transfer_limit=self.transfer.answer_ms / 1000,
+            transfer_duration=float(self.transfer.max_duration_seconds),
+            transfer_failed=self.phrases.transfer_failed,
         )
 
     def _endpointing(self) -> EndpointingPolicy:

@@ -4,9 +4,11 @@ Times that end in `_ms` are milliseconds, those that end in `_seconds` or `_sec`
 too are taken from there.
 """
 
+import ipaddress
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from openclaw_voicecall.config.base import CamelModel
 from openclaw_voicecall.config.fields import (
@@ -20,6 +22,7 @@ from openclaw_voicecall.config.fields import (
     Words,
     wrong,
 )
+from openclaw_voicecall.config.numbers import E164
 from openclaw_voicecall.config.shapes import NO_EFFECT
 from openclaw_voicecall.core.policy import CallPolicy
 
@@ -31,6 +34,38 @@ _CORE = CallPolicy()
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
+
+
+def _notify_url(text: str) -> str:
+    # The text is not repeated in the messages: such addresses often hold a key.
+    try:
+        parts = urlsplit(text)
+        right = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0 and text.isascii()
+    except ValueError:
+        right = False
+    if not right or any(character.isspace() for character in text):
+        raise wrong("expected an address such as https://hooks.example.com/calls")
+    if parts.username is not None or parts.fragment:
+        raise wrong("expected an address without user name or fragment")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        raise wrong("expected https: plain http would show the talk to everybody on the way")
+    return text
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _with_code(text: str) -> str:
+    if "{code}" not in text:
+        raise wrong("expected a text with {code} in it")
+    return text
+
+
+NotifyUrl = Annotated[str, AfterValidator(_notify_url)]
 
 
 class ServeConfig(CamelModel):
@@ -56,6 +91,8 @@ class OutboundConfig(CamelModel):
     """Seconds between the end of the played message and the hang-up, in notify mode."""
     leave_voicemail: bool = True
     """When a machine answers, say the message again after its beep and hang up."""
+    machine_detection: bool = False
+    """Have the carrier tell people from machines, where it can; it bills that."""
     voicemail_window_ms: Positive = _ms(_CORE.voicemail_window)
     """Only a beep this soon after the answer counts as a machine's, ms."""
 
@@ -160,15 +197,47 @@ class PlayoutConfig(CamelModel):
     """Audio sent ahead of what is heard, ms. More rides out a slow network, less leaves less to take back."""
 
 
-class PhrasesConfig(CamelModel):
-    """What is said when things go wrong."""
+class MemoryConfig(CamelModel):
+    """What the responder is told of earlier calls with the same memory; `sessionScope` says which these are.
 
+    A caller id can be forged: where earlier talks must not be told to whoever shows it, set `calls` to 0.
+    """
+
+    calls: NotNegative = 3
+    """How many calls back; 0 tells nothing."""
+    lines: Positive = 40
+    """Lines of all these calls together; the newest are kept."""
+    days: Positive = 30
+    """Older calls are not told of."""
+
+
+class PhrasesConfig(CamelModel):
+    """What is said to callers who are not let in yet, and when things go wrong."""
+
+    pairing: Annotated[Words, AfterValidator(_with_code)] = (
+        "Hello, this is an AI assistant, and I don't know your number yet. Your code is {code}. "
+        "I repeat, your code is {code}. Please tell it to the owner of this line, who has to approve it. "
+        "Then call again. Goodbye."
+    )
+    """To a caller nobody knows, under `inboundPolicy: pairing`; `{code}` stands for the digits."""
     apology: Words = _CORE.apology
     """After a turn that failed."""
     goodbye: Words = _CORE.goodbye
     """Before the hang-up when too many did."""
     idle_goodbye: Words = _CORE.idle_goodbye
     """Before the hang-up when nobody speaks any more."""
+    bridge: Words = "One moment, please."
+    """By the carrier's own voice, when the call goes on without its audio stream."""
+    fillers: tuple[Words, ...] = (
+        "One moment, please.",
+        "I'm still on it.",
+        "Thanks for waiting, nearly there.",
+    )
+    """While a reply is awaited, in turn; empty for none."""
+    duration_warning: str = _CORE.duration_warning
+    """Before the longest duration of a call is reached; empty for none."""
+    transfer_failed: str = _CORE.transfer_failed
+    """When a caller could not be handed over."""
 
 
 class LimitsConfig(CamelModel):
@@ -182,6 +251,25 @@ class LimitsConfig(CamelModel):
     """A farewell delays a hang-up by no more than this, ms."""
     max_failures: Positive = _CORE.max_failures
     """Failed turns in a row that end the call."""
+    filler_after_ms: Positive = 2500
+    """How long a reply may be awaited in silence, ms."""
+    filler_every_ms: Positive = 5000
+    """How long it may be awaited after each filler, ms."""
+    warn_before_seconds: Positive = round(_CORE.warn_before)
+    """How long before `maxDurationSeconds` the far party is told, seconds. Calls shorter than three times this are
+    not."""
+
+
+class TransferConfig(CamelModel):
+    """Handing the far party over to another number."""
+
+    allowed: tuple[E164, ...] | None = None
+    """Numbers the agent may hand callers over to. If not set, people that we call may be handed over to any number,
+    and callers to none: what a stranger says must not spend money."""
+    answer_ms: Positive = _ms(_CORE.transfer_limit)
+    """How long the other number may take to answer, ms; then the agent goes on."""
+    max_duration_seconds: Positive = round(_CORE.transfer_duration)
+    """How long they may talk then, seconds."""
 
 
 class LoggingConfig(CamelModel):

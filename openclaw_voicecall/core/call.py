@@ -55,6 +55,11 @@ class Call:
         self._facts = self._fact_handlers()
         self._deadlines = self._deadline_handlers()
 
+    @property
+    def policy(self) -> CallPolicy:
+        """The tuning of this call."""
+        return self._policy
+
     def receive(self, event: e.Event, now: float) -> list[c.Command]:
         """Take a fact and return the orders that follow from it. After the end it is silently ignored.
 

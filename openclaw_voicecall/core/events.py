@@ -126,10 +126,14 @@ class ResponseChunk(Event):
 
 @dataclass(frozen=True, slots=True)
 class ResponseFinished(Event):
-    """The response of a turn is complete. With `end_call` the call ends once all of it was heard."""
+    """The response of a turn is complete. With `end_call` the call ends once all of it was heard.
+
+    `wordless` tells that the responder did something, such as sending digits, that needs no words.
+    """
 
     turn: int
     end_call: bool = False
+    wordless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +185,11 @@ class UtterancePlayed(Event):
 
 @dataclass(frozen=True, slots=True)
 class UtteranceFailed(Event):
-    """No synthesizer could speak an utterance; fallbacks are used up."""
+    """No synthesizer could speak an utterance; fallbacks are used up. `partly` tells that its beginning was spoken."""
 
     utterance: int
     detail: str
+    partly: bool = False
 
 
 # What the owner asks for.

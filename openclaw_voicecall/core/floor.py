@@ -338,7 +338,7 @@ class Floor:
     def on_finished(self, fact: ResponseFinished) -> None:
         """The agent's turn is written to its end."""
         if self._is_current(fact.turn):
-            self._said.finish(end_call=fact.end_call)
+            self._said.finish(end_call=fact.end_call, wordless=fact.wordless)
             self.agent.step(ResponseFinished)
             self._settle()
 

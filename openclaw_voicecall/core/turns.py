@@ -193,11 +193,12 @@ class AgentTurn:
         """The responder wrote another utterance."""
         self.utterances[number] = Utterance(text)
 
-    def finish(self, *, end_call: bool) -> None:
+    def finish(self, *, end_call: bool, wordless: bool = False) -> None:
         """The turn is written to its end. A turn without a word is a failure, because silence is an error."""
         self.open = False
         self.end_call = end_call
-        if not self.utterances and self.failure is None and not end_call and not self.transfer_to:
+        needs_words = not (end_call or wordless or self.transfer_to)
+        if needs_words and not self.utterances and self.failure is None:
             self.failure = EndReason.RESPONSE_FAILED
 
     def fail(self) -> None:

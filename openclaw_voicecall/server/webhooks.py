@@ -114,7 +114,7 @@ class WebhookDoor:
 async def _decide(manager: CallManager, carrier: str, event: CarrierEvent) -> LegOrder:
     if event.kind == "offered":
         return await manager.offer(carrier, event)
-    return manager.leg_event(carrier, event)
+    return await manager.leg_event(carrier, event)
 
 
 async def _read(request: web.Request) -> bytes:

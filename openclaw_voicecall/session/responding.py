@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import count, cycle
 from typing import Any
 
 from openclaw_voicecall.api.responder import (
@@ -23,12 +23,24 @@ from openclaw_voicecall.core.events import (
     ResponseChunk,
     ResponseFailed,
     ResponseFinished,
+    TransferRequested,
 )
 from openclaw_voicecall.errors import VendorError, VoiceCallError
 from openclaw_voicecall.media.sentences import SentenceSplitter
 from openclaw_voicecall.media.speakable import speakable
-from openclaw_voicecall.session.chain import Chain
+from openclaw_voicecall.session.chain import Chain, Rotation
 from openclaw_voicecall.session.tools import with_tools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fillers:
+    """What is said while a reply is awaited, so that the line is never dead."""
+
+    phrases: tuple[str, ...] = ()
+    after: float = 2.5
+    """Seconds without a word until the first."""
+    every: float = 5.0
+    """Seconds between the next ones."""
 
 
 @dataclass(slots=True)
@@ -39,6 +51,8 @@ class _Turn:
     splitter: SentenceSplitter
     written: bool = False
     end_call: bool = False
+    acts: bool = False
+    """Whether it does something besides speaking: a reply need not hold words then."""
     utterances: list[int] = field(default_factory=list)
 
 
@@ -49,6 +63,7 @@ class Responding:
         base: What every turn's request has in common.
         chain: The responder and its fallbacks.
         timeout: Seconds for a whole reply.
+        fillers: What is said while a reply is awaited.
         history: Gives the talk so far.
         tools: What the responder may call.
         post: Takes events for the core.
@@ -61,14 +76,17 @@ class Responding:
         base: TurnRequest,
         chain: Chain[Responder],
         timeout: float,
+        fillers: Fillers = Fillers(),
         history: Callable[[], tuple[Line, ...]],
         tools: Sequence[ToolSpec] = (),
         post: Callable[[Event], None],
         note: Callable[[str, dict[str, Any]], None],
     ) -> None:
         self._base = base
-        self._chain = chain
+        self._rotation = Rotation(chain)
         self._timeout = timeout
+        self._fillers = fillers
+        self._phrases = cycle(fillers.phrases)
         self._history = history
         self._tools = tools
         self._post = post
@@ -112,17 +130,37 @@ class Responding:
         self._post(ResponseFinished(number))
 
     async def _respond(self, request: TurnRequest) -> None:
+        filling = asyncio.create_task(self._fill(request.turn)) if self._fillers.phrases else None
+        try:
+            await self._ask_around(request, filling)
+        finally:
+            if filling is not None:
+                filling.cancel()
+
+    async def _fill(self, number: int) -> None:
+        """Say something now and then until the reply begins."""
+        delay = self._fillers.after
+        while True:
+            await asyncio.sleep(delay)
+            delay = self._fillers.every
+            utterance = next(self._numbers)
+            self._note("filler", {"turn": number, "utterance": utterance})
+            self._post(ResponseChunk(number, utterance, next(self._phrases)))
+
+    async def _ask_around(self, request: TurnRequest, filling: "asyncio.Task[None] | None") -> None:
         failures: list[str] = []
-        for index, link in enumerate(self._chain):
+        links = self._rotation.order()
+        for index, link in enumerate(links):
             turn = _Turn(request.turn, SentenceSplitter(language=request.language))
             try:
                 async with asyncio.timeout(self._timeout):
-                    await self._write(link.provider, request, turn)
+                    await self._write(link.provider, request, turn, filling)
             except (VoiceCallError, OSError, TimeoutError) as error:
                 detail = str(error) or f"no complete reply within {self._timeout:g} s"
                 failures.append(f"{link.name}: {detail}")
-                last = turn.utterances or index + 1 == len(self._chain)
-                action = "the caller is told" if last else f"{self._chain[index + 1].name} answers instead"
+                self._rotation.failed(link)
+                last = turn.utterances or index + 1 == len(links)
+                action = "the caller is told" if last else f"{links[index + 1].name} answers instead"
                 self._note(
                     "vendor-failed",
                     {"hop": "responder", "provider": link.name, "detail": detail, "action": action},
@@ -130,27 +168,41 @@ class Responding:
                 if turn.utterances:
                     break  # the caller heard the beginning; another voice must not start the sentence again
                 continue
-            self._post(ResponseFinished(request.turn, turn.end_call))
+            self._post(ResponseFinished(request.turn, turn.end_call, wordless=turn.acts))
             return
         self._post(ResponseFailed(request.turn, "; ".join(failures)))
 
-    async def _write(self, responder: Responder, request: TurnRequest, turn: _Turn) -> None:
+    async def _write(
+        self,
+        responder: Responder,
+        request: TurnRequest,
+        turn: _Turn,
+        filling: "asyncio.Task[None] | None",
+    ) -> None:
         async with aclosing(responder.respond(request)) as events:
             async for event in events:
                 match event:
                     case TextDelta(text):
                         self._take(turn, text)
+                        if turn.utterances and filling is not None:
+                            filling.cancel()
                     case EndCall():
                         turn.end_call = True
                     case SendDtmf(digits):
+                        turn.acts = True
                         self._post(DigitsRequested(digits))
                     case Transfer(to_number):
-                        self._note(
-                            "transfer-refused", {"to": to_number, "detail": "this carrier cannot transfer"}
-                        )
+                        if request.can_transfer and (
+                            request.transfer_to is None or to_number in request.transfer_to
+                        ):
+                            turn.acts = True
+                            self._post(TransferRequested(to_number))
+                        else:
+                            why = "it is not allowed, or the carrier cannot"
+                            self._note("transfer-refused", {"to": to_number, "detail": why})
         for sentence in turn.splitter.finish():
             self._utter(turn, sentence)
-        if not turn.utterances and not turn.end_call:
+        if not turn.utterances and not turn.end_call and not turn.acts:
             raise VendorError("the reply held nothing to say", operation="respond")
 
     def _take(self, turn: _Turn, text: str) -> None:

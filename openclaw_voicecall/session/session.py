@@ -4,10 +4,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from openclaw_voicecall.api.carrier import Carrier, LegOrder, LegRef
+from openclaw_voicecall.api.carrier import Carrier, CarrierCapabilities, LegOrder, LegRef
 from openclaw_voicecall.api.clock import Clock
 from openclaw_voicecall.core import events as e
 from openclaw_voicecall.core.call import Call
@@ -20,6 +20,8 @@ from openclaw_voicecall.session.listening import Listening
 from openclaw_voicecall.session.recorder import CallRecorder
 from openclaw_voicecall.session.responding import Responding
 from openclaw_voicecall.session.speaking import Speaking
+from openclaw_voicecall.session.takeover import Takeover
+from openclaw_voicecall.session.turns import TurnLine
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +44,12 @@ class Parts:
     """What does the work of a call."""
 
     carrier: Carrier
-    speaking: Speaking
-    listening: Listening
+    speaking: Speaking | TurnLine
+    listening: Listening | None
+    """None while the carrier listens itself, a turn at a time."""
     responding: Responding
     recorder: CallRecorder | None
+    capabilities: CarrierCapabilities = field(default_factory=CarrierCapabilities)
 
 
 class CallSession:
@@ -73,6 +77,10 @@ class CallSession:
     ) -> None:
         self.call_id = call_id
         self.carrier_call_id = ""
+        self.language = "en"
+        """BCP 47 tag of the talk."""
+        self.own_number = ""
+        """Our side's number, E.164."""
         self.leg_known = asyncio.Event()
         """Set once the carrier's id of the leg is known, or will never be."""
         self.detail = ""
@@ -80,7 +88,12 @@ class CallSession:
         self.clock = clock
         self.parts: Parts
         self.listening_task: asyncio.Task[None] | None = None
+        self.speaking_task: asyncio.Task[None] | None = None
         self.media_socket: Callable[[], None] | None = None
+        """Closes the open media stream."""
+        self.moved = asyncio.Event()
+        """Set whenever the core has moved; whoever waits for it clears it first."""
+        self.takeover = Takeover(self)
         self._journal = journal
         self._give_order = give_order
         self._inbox: deque[e.Event] = deque()
@@ -108,7 +121,9 @@ class CallSession:
         self._give_order(self, order)
 
     def post(self, event: e.Event) -> None:
-        """Give the core a fact."""
+        """Give the core a fact. One that would end the call may be answered by talking on without a stream."""
+        if isinstance(event, e.TranscriptionFailed | e.UtteranceFailed) and self.takeover.instead_of(event):
+            return
         self._inbox.append(event)
         if not self._busy:
             self._drain()
@@ -159,7 +174,7 @@ class CallSession:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                self.start(self.parts.speaking.run())
+                self.speaking_task = self.start(self.parts.speaking.run())
                 if self.parts.recorder is not None:
                     self.start(self.parts.recorder.run())
                 begin()
@@ -231,6 +246,7 @@ class CallSession:
     def _enter(self, name: str, data: dict[str, Any], commands: list[Command]) -> None:
         orders = tuple({"command": type(command).__name__, **asdict(command)} for command in commands)
         self._journal(name, data, orders, self.call)
+        self.moved.set()
         for command in commands:
             carry_out(self, command)
 

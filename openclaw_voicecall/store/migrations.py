@@ -16,6 +16,10 @@ _SET = "openclaw_voicecall"
 _MIGRATIONS_TABLE = "_sqlite_migrations"
 """Where sqlite-utils keeps which steps were done."""
 
+SESSION_KEY = "CASE WHEN json_valid(metadata) THEN json_extract(metadata, '$.sessionKey') END"
+"""A call's session key in SQL. An index is only used by queries that write it the same way; metadata that SQLite's
+JSON does not take, such as NaN, must not keep a call from being written."""
+
 
 def _calls_and_journal(db: "Database") -> None:
     db.execute(
@@ -62,8 +66,13 @@ def _calls_and_journal(db: "Database") -> None:
     )
 
 
+def _calls_by_session(db: "Database") -> None:
+    db.execute(f"CREATE INDEX calls_by_session ON calls ({SESSION_KEY}, created_at)")
+
+
 _STEPS: tuple[tuple[str, Callable[["Database"], None]], ...] = (
     ("0001_calls_and_journal", _calls_and_journal),
+    ("0002_calls_by_session", _calls_by_session),
 )
 
 

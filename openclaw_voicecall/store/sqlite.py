@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 from openclaw_voicecall.api.store import CallRecord, JournalEntry, TranscriptLine, TurnLatency
 from openclaw_voicecall.errors import StoreError
 from openclaw_voicecall.store.database import Database, explain
+from openclaw_voicecall.store.migrations import SESSION_KEY
 
 T = TypeVar("T")
 
@@ -133,6 +134,18 @@ class SqliteStore:
         where = "WHERE ended_at IS NULL" if open_only else ""
         query = f"{_SELECT_CALL} {where} ORDER BY created_at DESC, rowid DESC LIMIT ?"
         return await self._read(query, (max(limit, 0),), _call_from_row)
+
+    async def session_calls(self, session_key: str, *, since: float, limit: int) -> Sequence[CallRecord]:
+        """Ended calls of a session in which something was said, newest first.
+
+        Raises:
+            StoreError: The database cannot be read.
+        """
+        query = (
+            f"{_SELECT_CALL} WHERE {SESSION_KEY} = ? AND created_at >= ? AND ended_at IS NOT NULL "
+            "AND transcript <> '[]' ORDER BY created_at DESC, rowid DESC LIMIT ?"
+        )
+        return await self._read(query, (_clean(session_key), since, max(limit, 0)), _call_from_row)
 
     async def journal(self, call_id: str, *, after: int = 0) -> Sequence[JournalEntry]:
         """Entries of a call, by our id, with `seq > after`, oldest first.

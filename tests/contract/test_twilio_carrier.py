@@ -427,7 +427,13 @@ async def test_orders_are_answered_in_twiml(line):
         assert (reply.status, reply.content_type) == (200, "text/xml")
         return [verb.tag for verb in ElementTree.fromstring(reply.body)]
 
-    assert verbs(action="stream", stream_url="wss://h/s", fallback_text="Bye") == ["Connect", "Say", "Hangup"]
+    assert verbs(action="stream", stream_url="wss://h/s", fallback_text="Bye") == [
+        "Connect",
+        "Say",
+        "Redirect",
+    ]
+    assert verbs(action="turn", text="Hi") == ["Gather", "Redirect"]
+    assert verbs(action="turn", text="Hi", listen=False) == ["Say", "Redirect"]
     assert verbs(action="reject", reason=EndReason.BUSY) == ["Reject"]
     assert verbs(action="hang-up") == ["Hangup"]
     assert verbs(action="none") == []

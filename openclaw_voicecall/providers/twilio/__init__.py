@@ -24,7 +24,14 @@ def voicecall_register_carriers(register: "Callable[[CarrierSpec], None]") -> No
 
     # A media stream carries digits in only: sent ones have to be tones in the audio.
     capabilities = CarrierCapabilities(
-        media="stream", marks=True, clear=True, dtmf_out=False, transfer=True, machine_detection=True
+        media="stream",
+        turns=True,
+        marks=True,
+        clear=True,
+        dtmf_out="in-band",
+        transfer=True,
+        limits_duration=True,
+        machine_detection=True,
     )
     register(CarrierSpec(name="twilio", config=TwilioConfig, capabilities=capabilities, open=_open))
 

@@ -166,6 +166,37 @@ class StoreContract(ABC):
         assert list(await store.list_calls(open_only=True, limit=0)) == []
         await store.close()
 
+    async def test_the_calls_of_a_session_are_found_newest_first(self, tmp_path: Path) -> None:
+        store = await self.open_store(tmp_path)
+        mine = {"sessionKey": "agent:main:voice:+15550000001"}
+        for number in (2, 4, 1, 3):
+            await store.put_call(example_record(f"call-{number}", created_at=float(number), metadata=mine))
+        found = await store.session_calls("agent:main:voice:+15550000001", since=2.0, limit=2)
+        assert list(found) == [
+            example_record("call-4", created_at=4.0, metadata=mine),
+            example_record("call-3", created_at=3.0, metadata=mine),
+        ]
+        found = await store.session_calls("agent:main:voice:+15550000001", since=2.0, limit=9)
+        assert [call.call_id for call in found] == ["call-4", "call-3", "call-2"]
+        assert list(await store.session_calls("agent:main:voice:+15550000001", since=0.0, limit=0)) == []
+        await store.close()
+
+    async def test_the_calls_of_a_session_are_those_of_no_other_and_tell_something(
+        self, tmp_path: Path
+    ) -> None:
+        store = await self.open_store(tmp_path)
+        key = "agent:main:voice:+15550000001"
+        await store.put_call(example_record("longer", metadata={"sessionKey": f"{key}2"}))
+        await store.put_call(example_record("shorter", metadata={"sessionKey": key[:-1]}))
+        await store.put_call(example_record("without", metadata={}))
+        await store.put_call(example_record("silent", metadata={"sessionKey": key}, transcript=()))
+        await store.put_call(
+            example_record("live", metadata={"sessionKey": key}, ended_at=None, end_reason=None)
+        )
+        assert list(await store.session_calls(key, since=0.0, limit=9)) == []
+        assert list(await store.session_calls("", since=0.0, limit=9)) == []
+        await store.close()
+
     async def test_the_journal_is_read_in_order_from_any_entry_on(self, tmp_path: Path) -> None:
         store = await self.open_store(tmp_path)
         await store.append_journal([example_entry(2), example_entry(1)])

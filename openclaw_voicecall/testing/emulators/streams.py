@@ -1,0 +1,85 @@
+"""What emulators of streaming vendors share: answers under way are counted, held back, and broken off."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import cycle
+
+from aiohttp import web
+
+
+class Streams:
+    """The answers an emulator is giving just now, so that a client that leaks them is found out."""
+
+    def __init__(self) -> None:
+        self.open = 0
+        """Answers under way now."""
+        self.cancelled = 0
+        """Answers whose client went away before the end."""
+        self._changed = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count an answer while it is given, and whether its client left."""
+        self.open += 1
+        self._changed.set()
+        try:
+            yield
+        except asyncio.CancelledError:
+            self._leave()
+            raise
+        except ConnectionError as error:
+            self._leave()
+            # A writer may see the broken connection before the server cancels it; both mean the same.
+            raise asyncio.CancelledError from error
+        finally:
+            self.open -= 1
+            self._changed.set()
+
+    def change(self) -> None:
+        """Have waiting conditions asked again."""
+        self._changed.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition on the counters holds; it is asked whenever one of them changes, or at `change`."""
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def pause(self, seconds: float | None = None) -> None:
+        """Wait so many seconds, None for ever; in either case no longer than the emulator serves."""
+        if seconds == 0:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the emulator is about to stop."""
+        return self._stopping.is_set()
+
+    def stop(self) -> None:
+        """End all pauses."""
+        self._stopping.set()
+
+    def _leave(self) -> None:
+        if not self.stopping:
+            self.cancelled += 1
+
+
+def break_off(request: web.Request) -> None:
+    """Break the connection without an end: the client is left with a part of the answer."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def pieces(data: bytes, *sizes: int) -> Iterator[bytes]:
+    """Cut data into pieces of these sizes, over and over, as a vendor does that knows nothing of frames."""
+    at = 0
+    for size in cycle(sizes):
+        if at >= len(data):
+            return
+        yield data[at : at + size]
+        at += size
