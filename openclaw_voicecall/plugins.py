@@ -31,6 +31,12 @@ DEFAULT_PLUGINS = (
     "openclaw_voicecall.builtin.frontdesk",
     "openclaw_voicecall.providers.local",
     "openclaw_voicecall.providers.embedded",
+    "openclaw_voicecall.providers.twilio",
+    "openclaw_voicecall.providers.openai",
+    "openclaw_voicecall.providers.elevenlabs",
+    "openclaw_voicecall.providers.deepgram",
+    "openclaw_voicecall.providers.xai",
+    "openclaw_voicecall.providers.chat",
 )
 
 KINDS: Mapping[str, type[Any]] = {

@@ -49,7 +49,7 @@ def equip(
         carrier=engines.carriers[record.carrier],
         speaking=session.takeover.new_line()
         if by_turns
-        else _voice(session, record, plan, engines, config, recorder),
+        else _voice(session, record, plan, engines, config, recorder=recorder),
         listening=None if by_turns else _ears(session, record, plan, engines),
         responding=Responding(
             base=_turn_request(record, plan, config, capabilities),
@@ -61,7 +61,10 @@ def equip(
                 every=config.limits.filler_every_ms / 1000,
             ),
             tools=engines.tools,
-            history=lambda: tuple(Line(line.speaker, line.text, line.interrupted) for line in transcript()),
+            history=lambda: (
+                *earlier(),
+                *(Line(line.speaker, line.text, line.interrupted) for line in transcript()),
+            ),
             post=session.post,
             note=session.note,
         ),
@@ -76,6 +79,7 @@ def _voice(
     plan: "CallPlan",
     engines: Engines,
     config: "VoiceCallConfig",
+    *,
     recorder: CallRecorder | None,
 ) -> Speaking:
     return Speaking(

@@ -136,7 +136,7 @@ def _json(text: str, wanted: type, name: str) -> Any:
 def fill_from_openclaw_names(tree: Tree, model: type[CamelModel], env: Mapping[str, str]) -> Tree:
     """Set what is missing from the variables that OpenClaw reads.
 
-    Only sections that are there are filled: a key in the environment alone configures no vendor.
+    Only sections of vendors that the settings name are filled: a key in the environment alone configures none.
     """
     wanted: dict[tuple[str, ...], tuple[str, ...]] = {
         path: (variable,) for path, variable in _CARRIER_VARIABLES.items()
@@ -149,7 +149,8 @@ def fill_from_openclaw_names(tree: Tree, model: type[CamelModel], env: Mapping[s
         wanted["tunnel", "ngrokDomain"] = ("NGROK_DOMAIN",)
     for path, variables in wanted.items():
         section = look_up(tree, path[:-1])
-        wants = isinstance(section, dict) or (section is MISSING and path[-2] in _named(tree, path[:-2]))
+        vendors = _named(tree, path[:-2]) if path[:-2] in _VENDOR_GROUPS else frozenset()
+        wants = isinstance(section, dict) or (section is MISSING and path[-2] in vendors)
         if wants and shape_at(model, path) is not None:
             tree = _filled(tree, path, variables, env)
     if look_up(tree, ("provider",)) == "twilio":

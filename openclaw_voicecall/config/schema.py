@@ -177,6 +177,21 @@ class VoiceCallConfig(CamelModel):
             transfer_failed=self.phrases.transfer_failed,
         )
 
+    def fixed_phrases(self, dialled: str = "") -> tuple[str, ...]:
+        """What calls to one of our numbers say in the same words every time."""
+        number = self.numbers.get(dialled)
+        greeting = (number.inbound_greeting if number else None) or self.inbound_greeting or ""
+        said = self.phrases
+        texts = (
+            greeting,
+            *said.fillers,
+            said.apology,
+            said.goodbye,
+            said.idle_goodbye,
+            said.duration_warning,
+        )
+        return tuple(text for text in (*texts, said.transfer_failed) if text)
+
     def _endpointing(self) -> EndpointingPolicy:
         silence_ms = self.endpointing.silence_ms
         if self.silence_timeout_ms is not None and "silence_ms" not in self.endpointing.model_fields_set:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from openclaw_voicecall.api.clock import Clock
@@ -39,6 +40,8 @@ ATTEMPTS = 2
 """Times a transcriber is opened again before the next one is asked: once if it refuses us, never for a wrong key."""
 STEADY = 30.0
 """Seconds after which a stream counts as a good one: what broke it is no reason to give the transcriber up."""
+LAST_WORDS_LIMIT = 2.5
+"""Seconds that the end of a call waits for the words that were said right before it."""
 FINAL_LIMIT = 4.0
 """Seconds a transcriber may take for the words of an utterance before it counts as deaf."""
 REOPEN_AFTER = 0.2
@@ -88,6 +91,7 @@ class Listening:
         # Voice activity of our own tells more than the watch; then only words that do not come show a deaf vendor.
         self._watch = DeafnessWatch() if detector is None else None
         self._deaf = asyncio.Event()
+        self._closed = asyncio.Event()
         self._overdue: asyncio.TimerHandle | None = None
 
     @property
@@ -118,6 +122,18 @@ class Listening:
             task = asyncio.create_task(self._finish(self._stream))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def last_words(self) -> None:
+        """The line is gone: wait for the words of what was said before, not for long."""
+        if self._stream is None or not self.voice_unanswered:
+            return
+        self._speaking = False
+        self.finish_utterance()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_LIMIT):
+                while self._finishing:
+                    self._closed.clear()
+                    await self._closed.wait()
 
     async def run(self) -> None:
         """Keep a transcriber open until cancelled; report when none is left."""
@@ -230,6 +246,7 @@ class Listening:
 
     def _utterance_closed(self) -> None:
         self._finishing = False
+        self._closed.set()
         self._open_utterance = self._speaking
 
     def _keep(self, audio: bytes) -> None:

@@ -99,6 +99,7 @@ class CallSession:
         self._inbox: deque[e.Event] = deque()
         self._busy = False
         self._broken = False
+        self._last_words = False
         self._timer: asyncio.TimerHandle | None = None
         self._released = asyncio.Event()
         self._ended = asyncio.Event()
@@ -123,6 +124,8 @@ class CallSession:
     def post(self, event: e.Event) -> None:
         """Give the core a fact. One that would end the call may be answered by talking on without a stream."""
         if isinstance(event, e.TranscriptionFailed | e.UtteranceFailed) and self.takeover.instead_of(event):
+            return
+        if isinstance(event, e.CallEnded) and self._hears_last_words(event):
             return
         self._inbox.append(event)
         if not self._busy:
@@ -190,6 +193,19 @@ class CallSession:
     async def wait_ended(self) -> None:
         """Return once the call is released and all of it is closed."""
         await self._ended.wait()
+
+    def _hears_last_words(self, ended: e.CallEnded) -> bool:
+        """Let the transcriber finish what the caller said before hanging up; the record is closed after it."""
+        ears = self.parts.listening
+        if self._last_words or self._broken or ears is None or not ears.voice_unanswered:
+            return False
+        self._last_words = True
+
+        async def listen() -> None:
+            await ears.last_words()
+            self.post(ended)
+
+        return self.start(listen()) is not None
 
     async def _close(self) -> None:
         self._group = None

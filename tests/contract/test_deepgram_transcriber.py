@@ -71,7 +71,9 @@ class Caller:
     async def until(self, condition, seconds=5.0):
         async with asyncio.timeout(seconds):
             while not condition():
-                assert not (self.reader.done() and self.changed.is_set() and not condition() and self.error), self.error
+                assert not (
+                    self.reader.done() and self.changed.is_set() and not condition() and self.error
+                ), self.error
                 self.changed.clear()
                 await self.changed.wait()
 
@@ -251,10 +253,10 @@ async def test_deepgram_is_told_goodbye_when_nobody_listens_any_more(emulator):
 
 async def test_a_stream_without_audio_is_kept_alive(emulator, monkeypatch):
     monkeypatch.setattr(module, "KEEP_ALIVE_AFTER", 0.05)
-    emulator.idle_limit = 0.5
+    emulator.idle_limit = 0.3
     async with call(emulator.url) as caller:
         await caller.say(SILENCE)
-        await asyncio.sleep(0.8)  # longer than Deepgram waits
+        await asyncio.sleep(0.5)  # longer than Deepgram waits
         await caller.say(babble(ORDER) + quiet(1))
         await caller.until(lambda: caller.finals)
 
@@ -376,7 +378,10 @@ async def test_a_stream_that_says_nothing_any_more_is_an_error(emulator, monkeyp
 
 
 async def test_a_cut_network_is_an_error(emulator):
-    async with FaultProxy("127.0.0.1", emulator.port) as proxy, call(f"http://127.0.0.1:{proxy.port}") as caller:
+    async with (
+        FaultProxy("127.0.0.1", emulator.port) as proxy,
+        call(f"http://127.0.0.1:{proxy.port}") as caller,
+    ):
         await caller.say(babble(ORDER))
         await caller.until(lambda: caller.interims)
         proxy.cut()

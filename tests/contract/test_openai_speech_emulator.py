@@ -11,14 +11,14 @@ from openclaw_voicecall.media.g711 import pcm_to_ulaw
 from openclaw_voicecall.testing.emulators.openai_speech import OpenAISpeechEmulator
 from openclaw_voicecall.testing.emulators.voices import babble
 
-pytestmark = pytest.mark.contract
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(20)]
 
 BODY = {"model": "gpt-4o-mini-tts", "voice": "marin", "input": "Hello there.", "response_format": "pcm"}
 
 
 @pytest.fixture
 async def emulator():
-    async with asyncio.timeout(20), OpenAISpeechEmulator() as emulator:
+    async with OpenAISpeechEmulator() as emulator:
         yield emulator
 
 
@@ -194,7 +194,7 @@ async def test_hang_never_answers_and_a_client_that_gives_up_is_counted(emulator
     emulator.fail_next("hang")
 
     with pytest.raises(openai.APITimeoutError):
-        await hear(client.with_options(timeout=0.2))
+        await hear(client.with_options(timeout=0.4))
 
     await emulator.until(lambda: emulator.cancelled == 1)
     assert emulator.open_streams == 0

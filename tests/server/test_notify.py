@@ -4,14 +4,12 @@ import asyncio
 import hashlib
 import hmac
 import json
-import logging
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import pytest
-import stamina
 from aiohttp import web
 from pydantic import ValidationError
 
@@ -227,6 +225,24 @@ async def test_a_host_that_fails_costs_one_line_and_not_the_web_address(caplog):
     ]
 
 
+async def test_a_host_that_does_not_let_go_holds_up_no_stop(caplog):
+    released = asyncio.Event()
+
+    class Stubborn(Host):
+        async def deliver(self, session_key, record):
+            while not released.is_set():
+                with suppress(asyncio.CancelledError):
+                    await released.wait()
+
+    observer = notifier(close_limit=0.05)
+    observer.host = Stubborn()
+    async with asyncio.timeout(5):
+        await observer.on_entry(OVER, example_entry(1))
+        await observer.close()
+    released.set()
+    await asyncio.gather(*observer._tasks)
+
+
 async def test_without_anybody_to_tell_nothing_happens(caplog):
     await tell(notifier())
     assert logged(caplog) == []
@@ -280,8 +296,8 @@ def test_an_address_is_https_or_on_this_machine(url):
         "http://localhost.example.com/",
         "https://user:hush@hooks.example.com/",
         "ftp://hooks.example.com/",
-        "https://",
-        "hooks.example.com",
+        "https:///hush",
+        "hush.example.com",
         "https://hooks.example.com/a b",
         "https://hooks.example.com/#part",
         "https://hooks.example.com:0/",
@@ -292,14 +308,10 @@ def test_any_other_address_is_refused_and_not_repeated(url):
     with pytest.raises(ValidationError) as refusal:
         MODEL.model_validate({"notifyUrl": url})
     (error,) = refusal.value.errors()
-    assert url not in error["msg"]
+    assert "expected" in error["msg"]
+    assert "hush" not in error["msg"]
 
 
 def test_a_phrase_for_strangers_needs_the_code():
     with pytest.raises(ValidationError, match="code"):
         MODEL.model_validate({"phrases": {"pairing": "Hello."}})
-
-
-def test_retries_are_not_switched_off_here():
-    assert stamina.is_active()
-    assert logging.getLogger(notify.__name__).isEnabledFor(logging.WARNING)

@@ -58,6 +58,7 @@ _ERRORS: Final[dict[str, tuple[type[VendorError], str]]] = {
     "resource_exhausted": (VendorUnavailable, "ElevenLabs cannot keep up"),
     "session_time_limit_exceeded": (VendorUnavailable, "ElevenLabs ended the session, which ran too long"),
     "transcriber_error": (VendorUnavailable, "ElevenLabs failed to transcribe"),
+    "error": (VendorUnavailable, "ElevenLabs reports an error"),
 }
 
 
@@ -109,9 +110,9 @@ class ScribeSession:
         """
         missing = LEAST_COMMIT_BYTES - self._uncommitted
         if missing > 0:
-            if not self.owed:
+            if not self._asked:
                 return (), (self._close(self._shown or self._carried),)
-            # Finals come in order, so this one has to queue behind the one that is on its way.
+            # Texts come in order, so this one has to queue behind the one that is on its way.
             self._waiting += ULAW_SILENCE * missing
         return (self._commit(final=True),), ()
 
@@ -132,8 +133,8 @@ class ScribeSession:
                 return self._committed(_text(data))
             case str(kind) if kind in _NOTHING_TO_COMMIT:
                 return self._answered(self._shown or self._carried) if self._asked else ()
-            case kind if isinstance(data.get("error"), str) or kind in _ERRORS or kind == "error":
-                raise _error(str(kind), str(data.get("error") or ""))
+            case str(kind) if kind in _ERRORS or isinstance(data.get("error"), str):
+                raise _error(kind, str(data.get("error") or ""))
         return ()
 
     def _partial(self, text: str) -> Sequence[Heard]:
@@ -211,6 +212,6 @@ def _joined(before: str, after: str) -> str:
 
 
 def _error(kind: str, said: str) -> VendorError:
-    error, words = _ERRORS.get(kind, (VendorUnavailable, "ElevenLabs reports an error"))
+    error, words = _ERRORS.get(kind, _ERRORS["error"])
     detail = " ".join(said.split())[:300]
     return error(f"{words}: {detail or kind}", vendor=VENDOR, operation=OPERATION)

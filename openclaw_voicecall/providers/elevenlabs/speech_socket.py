@@ -85,11 +85,18 @@ class SocketSpeech:
             await asyncio.wait([line.task for line in lines])
 
     async def _begin(self, url: str, request: SpeechRequest) -> tuple["_Line", bytes]:
-        """Start the utterance and wait for its first audio; once more on a new socket if a kept one just died."""
+        """Start the utterance and wait for its first audio; once more on a new socket where a kept one fails.
+
+        What fails there may be the connection, or an utterance from before that was interrupted.
+        """
         kept = self._take(url)
         if kept is not None:
-            with contextlib.suppress(VendorUnavailable):
+            try:
                 return kept, await self._start(kept, request)
+            except VendorTimeout:
+                raise
+            except VendorError as error:
+                logger.info("elevenlabs: a kept socket failed: %s", error)
         line = _Line(url, self._who)
         self._lines.add(line)
         line.task.add_done_callback(lambda task: self._lines.discard(line))

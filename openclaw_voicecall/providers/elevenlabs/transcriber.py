@@ -16,7 +16,9 @@ from openclaw_voicecall.providers.elevenlabs.scribe import OPERATION, ScribeSess
 logger = logging.getLogger(__name__)
 
 PATH = "/v1/speech-to-text/realtime"
-START_LIMIT = 5.0
+CONNECT_LIMIT = 4.0
+"""Seconds for the handshake. A call waits 8 s for a transcriber, and is to hear who it was that did not answer."""
+START_LIMIT = 3.5
 """Seconds from the handshake to `session_started`."""
 ANSWER_LIMIT = 5.0
 """Seconds that a final text may take; then the session counts as dead, and a new one is given the audio again."""
@@ -45,7 +47,9 @@ class ScribeTranscriber:
     @asynccontextmanager
     async def _open(self, request: TranscriptionRequest) -> AsyncIterator[TranscriptionStream]:
         url = socket_address(self._who.base, PATH, self._config.query(request.language))
-        async with open_socket(url, vendor=VENDOR, operation=OPERATION, headers=self._who.headers) as socket:
+        async with open_socket(
+            url, vendor=VENDOR, operation=OPERATION, headers=self._who.headers, timeout=CONNECT_LIMIT
+        ) as socket:
             session = ScribeSession(vendor_commits=self._config.commit_strategy == "vad")
             stream = ScribeStream(socket, session, answer_limit=self._answer_limit)
             reading = asyncio.create_task(stream.read())

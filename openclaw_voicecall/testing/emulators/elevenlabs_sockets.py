@@ -126,9 +126,9 @@ class Socket:
         self._heard = loop.time()
         try:
             if not self._voice_known:
-                await self._end(
-                    "voice_id_does_not_exist", f"A voice with voice_id {self._voice} does not exist."
-                )
+                said = f"A voice with voice_id {self._voice} does not exist."
+                self._studio.refuse(self._transport, said)
+                await self._end("voice_id_does_not_exist", said)
             while not self._ws.closed:
                 try:
                     message = await self._ws.receive(timeout=self._time_left(loop.time()))
@@ -292,7 +292,8 @@ class Socket:
         if self._ending:
             return None
         started = [context.heard for context in self._contexts.values()]
-        return max(min(started, default=self._heard) + self._patience - now, 0.0)
+        # To aiohttp a timeout of 0 means none.
+        return max(min(started, default=self._heard) + self._patience - now, 0.001)
 
     async def _expire(self, now: float) -> None:
         """End what got no input for too long: a context when there are many, else the connection."""

@@ -243,7 +243,12 @@ class Person:
         clips: ClipBook,
         timeout: float = 15.0,  # noqa: ASYNC109 as for all waits
     ) -> None:
-        """Wait until these words were heard, as a clip or within one, after those that were last waited for.
+        """Wait until these words were heard, after those that were last waited for.
+
+        Args:
+            text: All the words of a clip, which then has to be heard to its last sample, or some words of one.
+            clips: Knows the audio.
+            timeout: Seconds.
 
         Raises:
             TimeoutError: They did not come in time; the message says what was heard.
@@ -256,7 +261,7 @@ class Person:
                     finds = clips.read(heard)
                     found = [find.text for find in finds]
                     for find in finds:
-                        if text in find.text:
+                        if find.whole if text == find.clip else text in find.text:
                             self._scanned += find.end
                             return
                     self._require_call()

@@ -178,7 +178,8 @@ class _Gather:
         while True:
             await asyncio.sleep(TICK)
             if prompts.done() and quiet_since is None:
-                prompts.result()
+                if not prompts.cancelled():
+                    prompts.result()
                 quiet_since = line.now
                 if not self._barge_in:
                     begun = quiet_since

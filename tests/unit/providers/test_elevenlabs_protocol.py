@@ -133,6 +133,16 @@ def test_a_long_segment_is_cut_in_a_pause_and_its_words_are_kept_for_the_final()
     assert committed(scribe, "ends here") == [Heard("my long story ends here", final=True)]
 
 
+def test_a_final_that_is_asked_for_right_after_a_cut_has_the_words_of_the_cut():
+    scribe = session(frames=1020)
+    scribe.pause()
+    messages, events = scribe.finish()
+    assert messages
+    assert not events
+    assert committed(scribe, "my long story") == []
+    assert committed(scribe, "") == [Heard("my long story", final=True)]
+
+
 def test_a_segment_never_gets_so_long_that_the_vendor_cuts_it():
     scribe = session(frames=0)
     commits = [json.loads(message)["commit"] for message in scribe.audio(FRAME * 3000)]
@@ -228,6 +238,7 @@ def test_what_is_new_or_only_a_warning_is_left_aside():
     assert say(scribe, "warning", warning="soon") == []
     assert say(scribe, "committed_transcript_entities", entities=[]) == []
     assert say(scribe, "commit_throttled", error="too early") == []
+    assert say(scribe, ["a", "list"], text="x") == []
 
 
 @pytest.mark.parametrize(

