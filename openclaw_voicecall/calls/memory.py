@@ -74,10 +74,14 @@ class Memory:
 
 
 def last_lines(calls: Sequence[CallRecord], limit: int) -> list[Line]:
-    """The newest lines of some calls, oldest first. `calls` are newest first."""
+    """The newest lines of some calls, oldest first. `calls` are newest first.
+
+    What a caller was told before they were let in is no talk of theirs.
+    """
     lines = [
         Line(line.speaker, line.text, line.interrupted)
         for call in reversed(calls)
+        if "pairing" not in call.metadata
         for line in call.transcript
     ]
     return lines[max(len(lines) - limit, 0) :]

@@ -17,8 +17,11 @@ _MIGRATIONS_TABLE = "_sqlite_migrations"
 """Where sqlite-utils keeps which steps were done."""
 
 SESSION_KEY = "CASE WHEN json_valid(metadata) THEN json_extract(metadata, '$.sessionKey') END"
-"""A call's session key in SQL. An index is only used by queries that write it the same way; metadata that SQLite's
-JSON does not take, such as NaN, must not keep a call from being written."""
+"""A call's session key in SQL. Metadata that SQLite's JSON does not take, such as NaN, must not keep a call from being
+written."""
+WAS_A_TALK = "ended_at IS NOT NULL AND transcript <> '[]'"
+"""Ended calls in which something was said. The index leaves out all others, so a live call's many writes do not touch
+it. It is only used by queries that write both conditions the same way."""
 
 
 def _calls_and_journal(db: "Database") -> None:
@@ -67,7 +70,7 @@ def _calls_and_journal(db: "Database") -> None:
 
 
 def _calls_by_session(db: "Database") -> None:
-    db.execute(f"CREATE INDEX calls_by_session ON calls ({SESSION_KEY}, created_at)")
+    db.execute(f"CREATE INDEX calls_by_session ON calls ({SESSION_KEY}, created_at) WHERE {WAS_A_TALK}")
 
 
 _STEPS: tuple[tuple[str, Callable[["Database"], None]], ...] = (

@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 from openclaw_voicecall.api.store import CallRecord, JournalEntry, TranscriptLine, TurnLatency
 from openclaw_voicecall.errors import StoreError
 from openclaw_voicecall.store.database import Database, explain
-from openclaw_voicecall.store.migrations import SESSION_KEY
+from openclaw_voicecall.store.migrations import SESSION_KEY, WAS_A_TALK
 
 T = TypeVar("T")
 
@@ -142,8 +142,8 @@ class SqliteStore:
             StoreError: The database cannot be read.
         """
         query = (
-            f"{_SELECT_CALL} WHERE {SESSION_KEY} = ? AND created_at >= ? AND ended_at IS NOT NULL "
-            "AND transcript <> '[]' ORDER BY created_at DESC, rowid DESC LIMIT ?"
+            f"{_SELECT_CALL} WHERE {WAS_A_TALK} AND {SESSION_KEY} = ? AND created_at >= ? "
+            "ORDER BY created_at DESC, rowid DESC LIMIT ?"
         )
         return await self._read(query, (_clean(session_key), since, max(limit, 0)), _call_from_row)
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import logging
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -218,6 +219,17 @@ async def test_every_webhook_is_signed_so_that_the_official_validator_accepts_it
     assert [request.path for request, _ in twilio.app.requests] == ["/voice", "/status"]
 
 
+async def test_a_webhook_by_get_has_its_fields_in_the_signed_address(twilio):
+    twilio.numbers[OURS] = replace(
+        twilio.numbers[OURS], voice_url=twilio.app.url("/voice?a=1"), voice_method="GET"
+    )
+    await inbound(twilio, "")
+    ((request, form),) = twilio.app.requests
+    assert (request.method, form["a"], form["To"]) == ("GET", "1", OURS)
+    url = twilio.app.base + request.raw_path
+    assert RequestValidator(twilio.auth_token).validate(url, {}, request.headers["X-Twilio-Signature"])
+
+
 def test_signatures_are_those_of_twilios_documentation():
     params = {
         "CallSid": "CA1234567890ABCDE",
@@ -260,7 +272,6 @@ async def test_a_webhook_has_the_fields_of_a_phone_call(twilio):
     [
         (twiml("oops", status=500), 11200),
         (twiml("", status=405), 11200),
-        (twiml("", status=302), 11200),
         (twiml("<Response><Say>hi</Response>"), 12100),
         (twiml(' <?xml version="1.0"?><Response/>'), 12100),
         (twiml(""), 12100),
@@ -474,7 +485,15 @@ async def test_a_person_answers_a_placed_call(twilio):
     twilio.app.answers["/voice"] = response("<Say>hi</Say><Pause length='60'/>")
     await create(twilio)
     call = await (await twilio.next_call()).finished()
-    assert (call.ended_by, call.status) == ("person", "completed")
+    assert (call.ended_by, call.status, call.person_done) == ("person", "completed", True)
+
+
+async def test_a_script_that_the_end_of_the_call_cut_short_is_known_as_such(twilio):
+    async def person(phone):
+        await phone.wait(60)
+
+    call = await inbound(twilio, "<Say>hi</Say>", person)
+    assert (call.ended_by, call.person_done) == ("twiml", False)
 
 
 async def test_what_a_persons_script_fails_with_is_raised(twilio):

@@ -23,6 +23,7 @@ from openclaw_voicecall.core.policy import CallPolicy
 from openclaw_voicecall.errors import StoreError
 from openclaw_voicecall.session.chain import Link
 from openclaw_voicecall.session.session import CallSession
+from openclaw_voicecall.store import migrations
 from openclaw_voicecall.store.sqlite import SqliteStore
 from openclaw_voicecall.testing.contracts.store import example_record
 from openclaw_voicecall.testing.scripted import ScriptedResponder, ScriptedSynthesizer, ScriptedTranscriber
@@ -123,6 +124,11 @@ async def test_other_callers_are_told_nothing_of_it(store):
 async def test_calls_in_which_nobody_spoke_take_nobodys_place(store):
     refused = [call(number, transcript=(), end_reason="rejected") for number in range(2, 9)]
     assert texts(await recalled(store, call(1, "Hi."), *refused)) == ["Hi."]
+
+
+async def test_the_code_a_caller_heard_before_they_were_let_in_is_not_told_of(store):
+    paired = call(2, "Your code is 4.", metadata={"sessionKey": KEY, "pairing": "asked"})
+    assert texts(await recalled(store, call(1, "Hi."), paired)) == ["Hi."]
 
 
 async def test_a_live_call_is_not_its_own_memory(store):
@@ -273,6 +279,15 @@ async def test_looking_for_a_memory_reads_no_other_calls(tmp_path, monkeypatch):
         plan = connection.execute(f"EXPLAIN QUERY PLAN {query}", values).fetchall()
     assert "USING INDEX calls_by_session (<expr>=? AND created_at>?)" in str(plan)
     assert "TEMP B-TREE" not in str(plan)
+
+
+async def test_calls_of_a_database_from_before_there_was_a_memory_are_remembered(tmp_path, monkeypatch):
+    with monkeypatch.context() as before:
+        before.setattr(migrations, "_STEPS", migrations._STEPS[:1])
+        async with await SqliteStore.open(tmp_path / "calls.db") as store:
+            await store.put_call(call(1, "Hi."))
+    async with await SqliteStore.open(tmp_path / "calls.db") as store:
+        assert texts(await recalled(store)) == ["Hi."]
 
 
 async def test_metadata_that_is_no_json_to_sqlite_keeps_no_call_from_being_written(store):

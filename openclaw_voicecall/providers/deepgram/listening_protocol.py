@@ -36,6 +36,9 @@ _REGIONS: Final = frozenset(
     | {"zh-CN", "zh-HK", "zh-TW"}
 )
 
+LONGEST: Final = 1e6
+"""Seconds; no stream is longer, and a time beyond is none."""
+
 
 def query(
     *, model: str, language: str, endpointing_ms: int | None, interim_results: bool, vad_events: bool
@@ -263,7 +266,7 @@ def _stretch(message: Mapping[str, Any]) -> Stretch | None:
         words = [(float(word["start"]), float(word["end"])) for word in best.get("words") or ()]
         start = float(message["start"])
         end = start + float(message["duration"])
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError):
         return None
     return Stretch(
         text,
@@ -278,7 +281,7 @@ def _stretch(message: Mapping[str, Any]) -> Stretch | None:
 
 
 def _number(value: Any, otherwise: float) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LONGEST:
         return float(value)
     return otherwise
 

@@ -4,7 +4,6 @@ A stream takes audio from its first moment and holds it until Deepgram is there,
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -24,8 +23,6 @@ from openclaw_voicecall.providers.deepgram.config import (
     key_of,
     model_of,
 )
-
-logger = logging.getLogger(__name__)
 
 CONNECT_LIMIT: Final = 8.0
 """Seconds for the handshake."""
@@ -158,17 +155,22 @@ class DeepgramStream:
     async def close(self) -> None:
         """Say goodbye; while somebody still listens, wait for the last words."""
         self._closing = True
-        if self._socket is not None and not self._task.done():
-            with suppress(VendorError, TimeoutError):
-                self._socket.send(protocol.CLOSE_STREAM)
-                if self._readers:
-                    await asyncio.wait({self._task}, timeout=LAST_WORDS_LIMIT)
-                else:
-                    async with asyncio.timeout(FAREWELL_LIMIT):
-                        await self._socket.drain()
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        self._end()
+        try:
+            if self._socket is not None and not self._task.done():
+                await self._say_goodbye(self._socket)
+        finally:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._end()
+
+    async def _say_goodbye(self, socket: VendorSocket) -> None:
+        with suppress(VendorError, TimeoutError):
+            socket.send(protocol.CLOSE_STREAM)
+            if self._readers:
+                await asyncio.wait({self._task}, timeout=LAST_WORDS_LIMIT)
+            else:
+                async with asyncio.timeout(FAREWELL_LIMIT):
+                    await socket.drain()
 
     async def _run(self) -> None:
         try:

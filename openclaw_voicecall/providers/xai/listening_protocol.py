@@ -32,6 +32,9 @@ _LANGUAGES: Final = frozenset(
 )
 """Languages whose numbers xAI can write; the model hears others, too, without being told."""
 
+LONGEST: Final = 1e6
+"""Seconds; no stream is longer, and a time beyond is none."""
+
 
 def query(
     *, model: str | None, language: str | None, endpointing_ms: int | None, interim_results: bool
@@ -313,6 +316,6 @@ def _piece(message: Mapping[str, Any]) -> Piece:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LONGEST:
         return float(value)
     return None

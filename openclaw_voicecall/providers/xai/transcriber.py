@@ -159,17 +159,22 @@ class XaiStream:
     async def close(self) -> None:
         """Say goodbye; while somebody still listens, wait for the last words."""
         self._closing = True
-        if self._socket is not None and not self._task.done():
-            with suppress(VendorError, TimeoutError):
-                self._socket.send(protocol.AUDIO_DONE)
-                if self._readers:
-                    await asyncio.wait({self._task}, timeout=LAST_WORDS_LIMIT)
-                else:
-                    async with asyncio.timeout(FAREWELL_LIMIT):
-                        await self._socket.drain()
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        self._end()
+        try:
+            if self._socket is not None and not self._task.done():
+                await self._say_goodbye(self._socket)
+        finally:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._end()
+
+    async def _say_goodbye(self, socket: VendorSocket) -> None:
+        with suppress(VendorError, TimeoutError):
+            socket.send(protocol.AUDIO_DONE)
+            if self._readers:
+                await asyncio.wait({self._task}, timeout=LAST_WORDS_LIMIT)
+            else:
+                async with asyncio.timeout(FAREWELL_LIMIT):
+                    await socket.drain()
 
     async def _run(self) -> None:
         try:

@@ -79,6 +79,8 @@ class Call:
         self.phone: Person | None = None
         """The person, from the answer on."""
         self.person_error: BaseException | None = None
+        self.person_done = False
+        """Whether the person's script came to its end; false also when the call ended before it."""
         self._pickup = pickup or Pickup()
         self._script = person
         self._extra = dict(extra or {})
@@ -351,6 +353,7 @@ class Call:
     async def _act(self, script: Script, person: Person) -> None:
         try:
             await script(person)
+            self.person_done = True
         except Ended:
             pass
         except (

@@ -65,6 +65,8 @@ class Courier:
         """Connections to the application."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
+                # A kept connection may be closed just as it is used, and then nobody knows what was received.
+                connector=aiohttp.TCPConnector(force_close=True),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_LIMIT),
             )
@@ -85,7 +87,7 @@ class Courier:
         method: str = "POST",
         idempotency_token: str = "",
     ) -> Webhook:
-        """Send one request. An address that nobody listens at is tried once more.
+        """Send one request. An address that nobody listens at is tried once more; redirections are not followed.
 
         Args:
             kind: What it is for.
@@ -146,8 +148,7 @@ class Courier:
                     while piece := await answer.content.read(MAX_ANSWER - len(webhook.body)):
                         webhook.body += piece
                     return
-            except (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError):
-                # A kept connection that the application closed meanwhile is no failure of anybody.
+            except aiohttp.ClientConnectorError:
                 if attempt == 2:
                     raise
 

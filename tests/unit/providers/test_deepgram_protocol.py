@@ -192,6 +192,7 @@ def test_a_noise_that_started_as_speech_ends(by):
         '{"type":"ConfigureSuccess"}',
         '{"type":"Metadata"}',
         "[" * 100_000,
+        results("hello", start=10**400),
     ],
 )
 def test_messages_that_make_no_sense_are_ignored(message):

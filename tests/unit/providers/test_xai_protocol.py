@@ -187,8 +187,20 @@ def test_an_error_stands_until_xai_shows_that_it_goes_on():
 
 @pytest.mark.parametrize(
     "message",
-    [b"\x00", "", "[]", "null", '{"type":7}', '{"type":"transcript.partial"}', '{"type":"x"}', "[" * 100_000]
-    + [partial(None), partial("", "a", "b"), utterance("")],
+    [
+        b"\x00",
+        "",
+        "[]",
+        "null",
+        '{"type":7}',
+        '{"type":"transcript.partial"}',
+        '{"type":"x"}',
+        "[" * 100_000,
+        partial(None),
+        partial("", "a", "b"),
+        partial("", 10**400, 1),
+        utterance(""),
+    ],
 )
 def test_messages_that_make_no_sense_are_ignored(message):
     assert feed(listening(1), message) == []
