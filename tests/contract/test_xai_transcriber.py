@@ -275,12 +275,14 @@ async def test_a_stream_without_audio_is_kept_alive(emulator, monkeypatch):
 
 @pytest.mark.parametrize("fault", ["news", "hiccup"])
 async def test_odd_messages_in_the_middle_are_survived(emulator, fault):
+    emulator.fail_next("slow-start", seconds=0.1)
     emulator.fail_next(fault)
     async with call(emulator.url + "/v1") as caller:
         await caller.say(babble(ORDER) + quiet(1))
         await caller.until(lambda: caller.finals)
 
     assert caller.finals == [ORDER]
+    assert emulator.refusals == []
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ async def emulated(**options):
         app.base = str(server.make_url("")).rstrip("/")
         options = {"numbers": {OURS: app.url()}, "clips": clips, "recognizer": clips, **options}
         async with TwilioEmulator(**options) as twilio:
-            twilio.voice = lambda text: babble(text)[:960]
+            twilio.voice = lambda text: babble(text)[:320]
             twilio.app, twilio.book = app, clips
             async with asyncio.timeout(30):
                 yield twilio

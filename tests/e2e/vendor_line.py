@@ -79,8 +79,7 @@ class VendorLine:
     async def last_record(self) -> dict[str, Any]:
         """The newest call's record, once it is closed."""
         calls = (await self.cli("calls", "--limit", "1")).json
-        newest = calls["calls"][0] if isinstance(calls, dict) else calls
-        return await self.record(newest["callId"])
+        return await self.record(calls[0]["callId"])
 
     def heard(self, audio: bytes) -> list[str]:
         """What somebody heard, as texts, in order; of what was cut only the words that were heard."""

@@ -40,11 +40,13 @@ class ApiError(Exception):
         status: HTTP status.
         code: Twilio's error code.
         message: Twilio's words.
+        blame: Whether a right application would not have asked.
     """
 
-    def __init__(self, status: int, code: int, message: str) -> None:
+    def __init__(self, status: int, code: int, message: str, *, blame: bool = True) -> None:
         super().__init__(f"{code}: {message}")
         self.status = status
+        self.blame = blame
         self.document: dict[str, Any] = {
             "code": code,
             "message": message,

@@ -115,7 +115,8 @@ class RestApi:
                 self._authenticate(request)
                 response = await handler(request)
             except ApiError as error:
-                self._account.refuse(f"{request.method} {request.path}", str(error))
+                if error.blame:
+                    self._account.refuse(f"{request.method} {request.path}", str(error))
                 return _refusal(error)
             if request.method == "POST" and (
                 fault := self._account.take_fault("rest-timeout", "rest-lost-reply")
@@ -182,7 +183,8 @@ class RestApi:
         if not (status or url or twiml or limit):
             raise ApiError(400, 20001, "Nothing is to be changed.")
         if call.over or (not call.answered and (url or twiml)):
-            raise ApiError(400, 21220, NOT_IN_PROGRESS)
+            # The other side may hang up at any time, and then nobody is to blame.
+            raise ApiError(400, 21220, NOT_IN_PROGRESS, blame=not call.over)
         if status == "canceled" and call.answered:
             raise ApiError(400, 21220, "Call is in-progress. Cannot cancel.")
         if limit:

@@ -175,6 +175,7 @@ class _Stream:
         self._late: set[asyncio.Task[None]] = set()
         self._repeats = owner.take_fault("repeat") is not None
         self._times = owner.take_fault("no-times") is None
+        self._news = owner.take_fault("news") is not None
         self._start: Fault | None = owner.take_fault("slow-start", "no-start")
         self._fault: Fault | None = owner.take_fault("close", "cut", "quiet", "error", "hiccup")
 
@@ -189,6 +190,7 @@ class _Stream:
             await asyncio.gather(*self._late, return_exceptions=True)
 
     async def _become_ready(self) -> None:
+        await self._tell_news()
         if self._start is not None:
             slow = self._start.name == "slow-start"
             await self._owner.pauses.pause(self._start.options.get("seconds", 0.3) if slow else None)
@@ -196,7 +198,6 @@ class _Stream:
         await self._socket.send_json({"type": "transcript.created", "id": f"stt-{len(self._owner.streams)}"})
 
     async def _serve(self) -> None:
-        news = self._owner.take_fault("news")
         while not self._socket.closed:
             try:
                 async with asyncio.timeout(self._owner.idle_limit):
@@ -204,16 +205,19 @@ class _Stream:
             except TimeoutError:
                 await self._refuse("no audio", "stream timeout")
                 return
-            if news:
-                await self._socket.send_str('{"type":"transcript.mood","mood":"fair"}')
-                await self._socket.send_str("no JSON at all")
-                await self._socket.send_bytes(b"\x00")
+            await self._tell_news()
             if message.type is WSMsgType.BINARY:
                 await self._take_audio(message.data)
             elif message.type is WSMsgType.TEXT:
                 await self._take_text(message.data)
             else:
                 return
+
+    async def _tell_news(self) -> None:
+        if self._news:
+            await self._socket.send_str('{"type":"transcript.mood","mood":"fair"}')
+            await self._socket.send_str("no JSON at all")
+            await self._socket.send_bytes(b"\x00")
 
     async def _take_audio(self, audio: bytes) -> None:
         if not self._ready:
