@@ -12,6 +12,8 @@ class Line:
     speaker: str
     text: str
     interrupted: bool = False
+    earlier: bool = False
+    """Whether it is of an earlier call with the same memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from openclaw_voicecall.api.carrier import Carrier, CarrierCapabilities
+from openclaw_voicecall.api.carrier import Carrier, CarrierCapabilities, WebhookRequest
 from openclaw_voicecall.api.clock import Clock, Ids
+from openclaw_voicecall.api.numbers import NumberDesk
 from openclaw_voicecall.api.responder import Responder, ToolHandler
 from openclaw_voicecall.api.speech import Synthesizer, Transcriber, TurnDetector
 from openclaw_voicecall.config.base import CamelModel
@@ -54,6 +55,11 @@ class CarrierSpec:
     """What is old or odd in the settings, a sentence each; said at start and by `doctor`."""
     check: Callable[[Any, Runtime], Awaitable[str]] | None = None
     """One harmless request with the account's key; returns a phrase of what the vendor said. Raises `VendorError`."""
+    numbers: Callable[[Any, Runtime], AbstractAsyncContextManager[NumberDesk]] | None = None
+    """Opens the settings of the account's phone numbers, where the carrier has an API for them."""
+    sign_probe: Callable[[Any, str], WebhookRequest] | None = None
+    """The request by which the carrier would tell this address that a call nobody knows is over, signed with the
+    account's own secret: harmless to whoever takes it. Raises `ConfigError` when the secret is missing."""
     open: Callable[[Any, Runtime], AbstractAsyncContextManager[Carrier]]
 
 

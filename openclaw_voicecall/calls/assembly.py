@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from openclaw_voicecall.config.schema import VoiceCallConfig
 
 
+TAKEOVER = 4.0
+"""Seconds from a stream that was given up to the carrier's question how to go on: its words for the caller."""
+
+
 def equip(
     session: CallSession,
     record: CallRecord,
@@ -113,10 +117,18 @@ def takes_turns(config: "VoiceCallConfig", capabilities: CarrierCapabilities) ->
     return capabilities.media == "turns" or (capabilities.turns and not config.streaming.enabled)
 
 
-def by_turns_policy(policy: CallPolicy) -> CallPolicy:
-    """The tuning of a call whose carrier listens: it has waited for the end of the caller's turn already."""
-    quick = replace(policy.endpointing, after=0.0, after_question=0.0, after_digits=0.0)
-    return replace(policy, endpointing=quick)
+def tuned_policy(
+    policy: CallPolicy, config: "VoiceCallConfig", capabilities: CarrierCapabilities
+) -> CallPolicy:
+    """The tuning of a call over a carrier that talks by turns, from the start or when it has to take over."""
+    if takes_turns(config, capabilities):
+        # It has waited for the end of the caller's turn already.
+        quick = replace(policy.endpointing, after=0.0, after_question=0.0, after_digits=0.0)
+        return replace(policy, endpointing=quick)
+    if capabilities.turns:
+        patience = config.streaming.pre_start_timeout_ms / 1000 + TAKEOVER
+        return replace(policy, media_grace=max(policy.media_grace, patience))
+    return policy
 
 
 def _turn_request(

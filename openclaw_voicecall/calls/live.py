@@ -83,6 +83,7 @@ class LiveCall:
     async def how_to_go_on(self, event: CarrierEvent) -> LegOrder:
         """What the carrier is to do after what it reports; `stream` without an address asks for a new stream."""
         session = self.session
+        session.absence.heard_of()
         match event.kind:
             case "answered":
                 return await self.next_turn() if session.takeover.by_turns else LegOrder(action="stream")
@@ -100,7 +101,9 @@ class LiveCall:
     async def next_turn(self) -> LegOrder:
         """The carrier speaks and listens: what it is to do next."""
         line = self.session.takeover.go_by_turns()
-        return replace(await line.next_order(), call_id=self.record.call_id)
+        order = await line.next_order()
+        self.session.absence.order_given(line.waiting_seconds)
+        return replace(order, call_id=self.record.call_id)
 
     async def _after_transfer(self, verdict: str) -> LegOrder:
         session = self.session

@@ -18,6 +18,7 @@ from openclaw_voicecall.calls.admission import Admissions
 from openclaw_voicecall.calls.engines import EngineRoom
 from openclaw_voicecall.calls.journal import JournalHub
 from openclaw_voicecall.calls.live import LIMIT_MARGIN, LiveCall, LiveCalls
+from openclaw_voicecall.calls.memory import Memory, nothing
 from openclaw_voicecall.calls.planning import plan_call
 from openclaw_voicecall.calls.tokens import StreamTokens
 from openclaw_voicecall.core import events as e
@@ -110,6 +111,7 @@ class CallManager:
         self._admissions = admissions
         self._store = store
         self._hub = hub
+        self._memory = Memory(store, config.memory, clock)
         self._tokens = tokens
         self._ids = ids
         self._recordings = recordings
@@ -165,9 +167,18 @@ class CallManager:
                 live_calls=others,
             )
             await self._admit(offer)
-            plan = plan_call(self.config, offer, message=request.message, objective=request.objective)
+            call_id = self._ids.call_id()
+            plan = plan_call(
+                self.config,
+                offer,
+                message=request.message,
+                objective=request.objective,
+                call_id=call_id,
+            )
             plan = await self._admissions.route(offer, plan)
-            entry = await self._create(offer, plan, record_dir=request.record_dir, metadata=request.options)
+            entry = await self._create(
+                call_id, offer, plan, record_dir=request.record_dir, metadata=request.options
+            )
         entry.task = asyncio.create_task(self._run(entry, lambda: self._begin_outbound(entry, request)))
         return entry.record
 
@@ -242,9 +253,10 @@ class CallManager:
                 await self._admit(offer)
             except (CallNotAllowed, LimitExceeded) as refusal:
                 admitted, why, busy = False, str(refusal), isinstance(refusal, LimitExceeded)
-            plan = plan_call(self.config, offer, message="", objective="")
+            call_id = self._ids.call_id()
+            plan = plan_call(self.config, offer, message="", objective="", call_id=call_id)
             plan = await self._admissions.route(offer, plan)
-            entry = await self._create(offer, plan, record_dir="", metadata={})
+            entry = await self._create(call_id, offer, plan, record_dir="", metadata={}, talks=admitted)
         entry.session.detail = why
         entry.busy = busy
         entry.learn_leg(event.carrier_call_id)
@@ -321,9 +333,15 @@ class CallManager:
             raise (LimitExceeded if admission.busy else CallNotAllowed)(admission.reason)
 
     async def _create(
-        self, offer: CallOffer, plan: CallPlan, *, record_dir: str, metadata: dict[str, str]
+        self,
+        call_id: str,
+        offer: CallOffer,
+        plan: CallPlan,
+        *,
+        record_dir: str,
+        metadata: dict[str, str],
+        talks: bool = True,
     ) -> LiveCall:
-        call_id = self._ids.call_id()
         wall = self.clock.wall()
         recording = assembly.recording_path(self.config, self._recordings, record_dir, call_id, wall)
         call = CallRecord(
@@ -336,10 +354,14 @@ class CallManager:
             state="initiated" if offer.direction == "outbound" else "ringing",
             created_at=wall,
             recording=str(recording) if recording else "",
-            metadata={**metadata, "objective": plan.objective, "sessionKey": plan.session_key},
+            metadata={
+                **plan.metadata,
+                **metadata,
+                "objective": plan.objective,
+                "sessionKey": plan.session_key,
+            },
         )
-        turns = assembly.takes_turns(self.config, self.engines.capabilities[offer.carrier])
-        policy = assembly.by_turns_policy(plan.policy) if turns else plan.policy
+        policy = assembly.tuned_policy(plan.policy, self.config, self.engines.capabilities[offer.carrier])
         session = CallSession(
             call_id=call_id,
             call=Call(policy, outbound=offer.direction == "outbound"),
@@ -357,6 +379,7 @@ class CallManager:
             config=self.config,
             recording=recording,
             transcript=lambda: self._live.find(call_id).record.transcript,
+            earlier=self._memory.recall(plan.session_key) if talks and plan.policy.respond else nothing,
         )
         entry = LiveCall(
             session=session,

@@ -79,7 +79,7 @@ def last_lines(calls: Sequence[CallRecord], limit: int) -> list[Line]:
     What a caller was told before they were let in is no talk of theirs.
     """
     lines = [
-        Line(line.speaker, line.text, line.interrupted)
+        Line(line.speaker, line.text, line.interrupted, earlier=True)
         for call in reversed(calls)
         if "pairing" not in call.metadata
         for line in call.transcript

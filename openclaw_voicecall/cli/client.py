@@ -99,9 +99,10 @@ class ControlClient:
         """Send DTMF digits to the far party."""
         return _call(await self._request("POST", _call_path(call_id, "dtmf"), body={"digits": digits}))
 
-    async def end_call(self, call_id: str) -> dict[str, Any]:
-        """End a call."""
-        return _call(await self._request("POST", _call_path(call_id, "end"), body={}))
+    async def end_call(self, call_id: str, *, farewell: str = "") -> dict[str, Any]:
+        """End a call; with `farewell`, say it first and hang up once it was heard."""
+        body = {"farewell": farewell} if farewell else {}
+        return _call(await self._request("POST", _call_path(call_id, "end"), body=body))
 
     async def feed(
         self, *, call_id: str | None = None, after: int = 0

@@ -104,7 +104,7 @@ class VoiceCallConfig(CamelModel):
     """Python interpreter that OpenClaw's plugin starts this service with; read by the plugin."""
     outbound: s.OutboundConfig = s.OutboundConfig()
     serve: s.ServeConfig = s.ServeConfig()
-    tunnel: Annotated[s.TunnelConfig, NO_EFFECT] = s.TunnelConfig()
+    tunnel: s.TunnelConfig = s.TunnelConfig()
     tailscale: s.TailscaleConfig | None = None
     webhook_security: Annotated[s.WebhookSecurityConfig, NO_EFFECT] = s.WebhookSecurityConfig()
     streaming: speech.StreamingConfig = speech.StreamingConfig()

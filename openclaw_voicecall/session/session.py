@@ -15,6 +15,7 @@ from openclaw_voicecall.core.commands import Command
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import CallIsOver, ProtocolError
 from openclaw_voicecall.observe.logs import call_id as logged_call
+from openclaw_voicecall.session.absence import Absence
 from openclaw_voicecall.session.effects import carry_out, hang_up
 from openclaw_voicecall.session.listening import Listening
 from openclaw_voicecall.session.recorder import CallRecorder
@@ -94,6 +95,7 @@ class CallSession:
         self.moved = asyncio.Event()
         """Set whenever the core has moved; whoever waits for it clears it first."""
         self.takeover = Takeover(self)
+        self.absence = Absence(self)
         self._journal = journal
         self._give_order = give_order
         self._inbox: deque[e.Event] = deque()

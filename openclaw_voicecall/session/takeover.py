@@ -46,6 +46,7 @@ class Takeover:
 
     def stream_began(self) -> None:
         """A media stream carries the call."""
+        self._session.absence.heard_of()
         self._streams += 1
         self._open = True
         self._ended.clear()
@@ -54,6 +55,7 @@ class Takeover:
         """It does no more, and the core knows."""
         self._open = False
         self._ended.set()
+        self._session.absence.stream_lost()
 
     def instead_of(self, event: e.TranscriptionFailed | e.UtteranceFailed) -> bool:
         """Have the carrier take over instead of giving this fact to the core; false when that cannot be."""

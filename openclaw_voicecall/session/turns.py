@@ -26,6 +26,8 @@ REPLY_LIMIT = 4.0
 WHOLE_REPLY = 0.8
 """Seconds to wait for the rest of a reply once its first sentence is there. What is said before the rest is known
 cannot be interrupted."""
+LISTENING = 5.0
+"""Seconds that a carrier listens for a first word."""
 PER_CHARACTER = 0.06
 """Seconds a carrier's voice takes for a character, about; it does not tell how far it has come."""
 
@@ -72,6 +74,7 @@ class TurnLine:
         self._waiting: list[_Text] = []
         self._given: list[_Text] = []
         self._given_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._digits = ""
 
     def speak(self, turn: int, utterance: int, text: str) -> None:
@@ -85,11 +88,13 @@ class TurnLine:
         """The caller's sound was no bid for the floor: what was cut by it is said again."""
         self._waiting = [*self._given, *self._waiting]
         self._given.clear()
+        self._disarm()
 
     def clear(self, turn: int) -> None:
         """Drop everything of the turn and of those before it."""
         self.cancel(turn)
         self._given.clear()
+        self._disarm()
 
     def cancel(self, turn: int) -> None:
         """Say nothing more of this turn."""
@@ -108,8 +113,8 @@ class TurnLine:
         """How far the carrier is about to have come in what it was last told to say."""
         elapsed = self._clock.monotonic() - self._given_at
         for text in self._given:
-            if elapsed < text.seconds:
-                return PlayoutProgressed(text.utterance, max(0.0, elapsed), text.seconds)
+            if elapsed < text.seconds or text is self._given[-1]:
+                return PlayoutProgressed(text.utterance, min(elapsed, text.seconds), text.seconds)
             elapsed -= text.seconds
         return None
 
@@ -117,8 +122,14 @@ class TurnLine:
         """Nothing to do until cancelled: the carrier makes the audio."""
         await asyncio.Event().wait()
 
+    @property
+    def waiting_seconds(self) -> float:
+        """How long what the carrier was last told to do takes, about, should the caller say nothing."""
+        return sum(text.seconds for text in self._given) + LISTENING
+
     def said(self) -> None:
         """The carrier has said everything it was told to."""
+        self._disarm()
         given, self._given = self._given, []
         for text in given:
             self._post(UtterancePlayed(text.utterance))
@@ -160,6 +171,9 @@ class TurnLine:
         self._given, self._waiting = [*self._given, *self._waiting], []
         digits, self._digits = self._digits, ""
         self._given_at = self._clock.monotonic()
+        self._disarm()
+        if len(self._given) > 1:
+            self._timer = asyncio.get_running_loop().call_later(self._given[0].seconds, self._first_said)
         return LegOrder(
             action="turn",
             text=" ".join(text.text for text in self._given),
@@ -167,6 +181,20 @@ class TurnLine:
             digits=digits,
             language=self._language,
         )
+
+    def _first_said(self) -> None:
+        """By its length, the first of several utterances was said by now; the carrier tells only of the last."""
+        first = self._given.pop(0)
+        self._given_at += first.seconds
+        self._timer = None
+        if len(self._given) > 1:
+            self._timer = asyncio.get_running_loop().call_later(self._given[0].seconds, self._first_said)
+        self._post(UtterancePlayed(first.utterance))
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     async def _wait(self, seconds: float) -> None:
         try:

@@ -44,7 +44,7 @@ CREATE = {
     "To", "From", "Url", "Method", "StatusCallback", "StatusCallbackEvent", "StatusCallbackMethod", "Timeout",
     "TimeLimit", "MachineDetection", "AsyncAmd", "AsyncAmdStatusCallback", "AsyncAmdStatusCallbackMethod",
 }  # fmt: skip
-UPDATE = {"Status", "Twiml", "TimeLimit"}
+UPDATE = {"Status", "Twiml", "Url", "Method", "TimeLimit", "StatusCallback", "StatusCallbackMethod"}
 
 
 class Twilio:
@@ -404,7 +404,9 @@ async def test_a_caller_is_transferred_by_new_twiml(line):
 
 async def test_twilio_is_told_how_long_an_inbound_call_may_last(line):
     await line.carrier.limit_duration(leg(line.vendor.add(status="in-progress")), 89.5)
-    assert dict(line.vendor.posts[0]) == {"TimeLimit": "90"}
+    asked = dict(line.vendor.posts[0])
+    assert (asked["TimeLimit"], asked["StatusCallbackMethod"]) == ("90", "POST")
+    assert "for=status" in asked["StatusCallback"]
 
 
 async def test_digits_are_refused_because_they_would_end_the_stream(line):

@@ -87,7 +87,11 @@ def texts(found: list[Line]) -> list[str]:
 async def test_the_lines_of_earlier_calls_come_oldest_first_with_who_said_them(store):
     interrupted = TranscriptLine(speaker="agent", text="At nine on", at=NOW, interrupted=True, turn=2)
     found = await recalled(store, call(2, "Hello again."), call(1, transcript=(*lines("Hi."), interrupted)))
-    assert found == [Line("caller", "Hi."), Line("agent", "At nine on", True), Line("caller", "Hello again.")]
+    assert found == [
+        Line("caller", "Hi.", earlier=True),
+        Line("agent", "At nine on", True, True),
+        Line("caller", "Hello again.", earlier=True),
+    ]
 
 
 async def test_the_last_three_calls_count_unless_the_owner_says_otherwise(store):
@@ -203,8 +207,8 @@ async def test_the_responder_is_given_earlier_lines_before_those_of_the_call(sto
     (request,) = responder.requests
     assert request.text == "What is my name?"
     assert list(request.history) == [
-        Line("caller", "My name is Sam."),
-        Line("agent", "Nice to meet you, Sam."),
+        Line("caller", "My name is Sam.", earlier=True),
+        Line("agent", "Nice to meet you, Sam.", earlier=True),
     ]
 
 

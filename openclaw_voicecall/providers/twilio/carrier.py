@@ -206,8 +206,17 @@ class TwilioCarrier:
         await self._api.update_call("take over the call", leg.carrier_call_id, url=url, method="POST")
 
     async def limit_duration(self, leg: LegRef, seconds: float) -> None:
-        """Let Twilio end a call by itself after this time: for calls that we did not place. Raises `VendorError`."""
-        await self._api.update_call("limit the call", leg.carrier_call_id, time_limit=math.ceil(seconds))
+        """Let Twilio end a call by itself after this time: for calls that we did not place. Raises `VendorError`.
+
+        It is asked to report the end as well: a number that is called may have no address for reports of its own.
+        """
+        await self._api.update_call(
+            "limit the call",
+            leg.carrier_call_id,
+            time_limit=math.ceil(seconds),
+            status_callback=self._url(webhooks.STATUS, leg.call_id),
+            status_callback_method="POST",
+        )
 
     async def fetch_status(self, leg: LegRef) -> LegStatus:
         """Ask Twilio how a leg stands. Raises `VendorError`."""

@@ -189,6 +189,8 @@ class RestApi:
             raise ApiError(400, 21220, "Call is in-progress. Cannot cancel.")
         if limit:
             call.limit(limit)
+        if reports := web_address(form, "StatusCallback", 21609):
+            call.orders = replace(call.orders, status_callback=reports, events=frozenset({"completed"}))
         if status:
             call.end("completed" if call.answered else "canceled", by="api")
         elif url or twiml:
