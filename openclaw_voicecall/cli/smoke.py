@@ -155,7 +155,6 @@ async def _conduct(
         async with aclosing(client.feed(call_id=call_id)) as feed:
             async for item in feed:
                 news.put_nowait(item)
-        news.put_nowait("over")
 
     async def watch() -> None:
         await interrupts.wanted.wait()

@@ -6,9 +6,7 @@ from typing import Any
 
 from openclaw_voicecall.cli.summary import end_text
 
-SENTENCE = (
-    "Hello. This is a test call of OpenClaw voice call. Please say something, and I will tell what I heard."
-)
+SENTENCE = "Hello. This is a test call of OpenClaw voice call. Please say something now."
 """What the person hears first."""
 GOODBYE = "Thank you, I heard you. The test is over. Goodbye."
 UNHEARD_GOODBYE = "I could not hear you. The test is over. Goodbye."
@@ -76,7 +74,7 @@ class Trial:
         self._read(call["transcript"])
         if self.answer and call.get("endReason") == "agent-hung-up":
             self._prove("goodbye", "said, and hung up")
-        hops = []
+        hops: list[Hop] = []
         for name in HOPS:
             hop = self.proved.get(name)
             hops.append(hop or Hop(name, False, self._reason(name, call, first=all(one.ok for one in hops))))
@@ -92,9 +90,7 @@ class Trial:
         self.asked = True
         first = transcript[spoken[0]]
         self._prove("media", "the carrier itself speaks and listens")
-        self._prove(
-            "voice", "the sentence was played" + (", until it was interrupted" * first["interrupted"])
-        )
+        self._prove("voice", f"the sentence was played{' in part' if first['interrupted'] else ''}")
         words = [line["text"] for line in transcript[spoken[0] :] if line["speaker"] == "caller"]
         if words:
             self.answer = self.answer or str(words[0])

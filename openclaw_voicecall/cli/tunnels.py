@@ -30,14 +30,14 @@ _PORT = click.IntRange(min=1, max=65535)
 def expose(
     invocation: Invocation, *, mode: str, path: str | None, port: int | None, serve_path: str | None
 ) -> None:
-    """Let Tailscale hand webhooks and media streams to the service, for good.
+    """Open the service with Tailscale, for good.
 
-    Tailscale keeps the way open until --mode off, also over restarts. The port of the Tailscale name is tunnel.port.
-    Whatever else Tailscale serves is left alone.
+    Tailscale hands webhooks and media streams to the service until --mode off, also over restarts. The port of the
+    Tailscale name is tunnel.port. Whatever else Tailscale serves is left alone.
     """
     from openclaw_voicecall.cli.settings import load_settings
-    from openclaw_voicecall.tunnels import Door
     from openclaw_voicecall.tunnels.tailscale import Tailscale
+    from openclaw_voicecall.tunnels.tunnel import Door
 
     config = load_settings(invocation)[1].config
     if mode == "funnel" and config.tunnel.port not in _funnel_ports():
@@ -81,9 +81,9 @@ def expose(
 @common_options
 @click.pass_obj
 def tunnel(invocation: Invocation, *, provider: str | None) -> None:
-    """Hold a tunnel to the service open until Ctrl-C.
+    """Hold a tunnel to the service open.
 
-    Prints the public address and the setting that makes the service use it. It leads to the running service, or to
+    Prints the public address and the setting that makes the service use it; Ctrl-C closes it. It leads to the running service, or to
     the configured port where none runs yet. `serve` opens a tunnel by itself when tunnel.provider is set.
     """
     from openclaw_voicecall.cli.settings import load_settings

@@ -11,9 +11,10 @@ from aiohttp import web
 from openclaw_voicecall.errors import PortInUse
 from openclaw_voicecall.plugins import Registry
 from openclaw_voicecall.server.control import ControlDoor
-from openclaw_voicecall.server.keys import MANAGER
+from openclaw_voicecall.server.keys import CLOCK, MANAGER, TOKENS
 from openclaw_voicecall.server.media import MediaDoor
 from openclaw_voicecall.server.owner import owner_of_port
+from openclaw_voicecall.server.probe import ProbeDoor
 from openclaw_voicecall.server.service import Service
 from openclaw_voicecall.server.webhooks import WebhookDoor
 
@@ -68,6 +69,7 @@ async def serve_public(
 ) -> None:
     """Open webhooks, media streams and the routes of plugins on the bound socket."""
     app = _application(shared)
+    _probe_door(config, shared).guard(app)
     WebhookDoor(config.serve.path, config.provider).add_routes(app)
     MediaDoor(
         config.streaming.stream_path,
@@ -88,6 +90,7 @@ async def serve_control(stack: AsyncExitStack, service: Service, shared: Shared)
     """Open the control API on the Unix socket; its file mode 0600 is the authority."""
     app = _application(shared)
     ControlDoor(service.describe).add_routes(app)
+    _probe_door(service.config, shared).add_invitation(app)
     runner = web.AppRunner(app, handle_signals=False, access_log=None)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
@@ -99,6 +102,17 @@ async def serve_control(stack: AsyncExitStack, service: Service, shared: Shared)
     finally:
         os.umask(before)
     stack.callback(path.unlink, missing_ok=True)
+
+
+def _probe_door(config: "VoiceCallConfig", shared: Shared) -> ProbeDoor:
+    manager = shared[MANAGER]
+    return ProbeDoor(
+        config,
+        tokens=shared[TOKENS],
+        clock=shared[CLOCK],
+        addresses=manager.addresses,
+        carriers=manager.engines.carriers,
+    )
 
 
 def _application(shared: Shared) -> web.Application:

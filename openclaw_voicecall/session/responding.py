@@ -43,6 +43,9 @@ class Fillers:
     """Seconds between the next ones."""
 
 
+NO_FILLERS = Fillers()
+
+
 @dataclass(slots=True)
 class _Turn:
     """What became of one turn while its response is being written."""
@@ -76,7 +79,7 @@ class Responding:
         base: TurnRequest,
         chain: Chain[Responder],
         timeout: float,
-        fillers: Fillers = Fillers(),
+        fillers: Fillers = NO_FILLERS,
         history: Callable[[], tuple[Line, ...]],
         tools: Sequence[ToolSpec] = (),
         post: Callable[[Event], None],

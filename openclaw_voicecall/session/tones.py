@@ -24,11 +24,11 @@ class ToneQueue:
         """The mu-law audio of these keys, which the carrier begins to play at `starts`."""
         audio = bytearray()
         for digit in digits:
+            self._on_their_way.append((digit, starts + seconds(len(audio))))
             if digit in PAUSES_MS:
                 audio += silence(PAUSES_MS[digit])
-                continue
-            self._on_their_way.append((digit, starts + seconds(len(audio))))
-            audio += dtmf_tone(digit.upper(), TONE_MS) + silence(GAP_MS)
+            else:
+                audio += dtmf_tone(digit.upper(), TONE_MS) + silence(GAP_MS)
         return bytes(audio)
 
     def take_unheard(self, now: float) -> str:

@@ -27,6 +27,6 @@ def babble(text: str, *, seed: str = "") -> bytes:
     time = np.arange(count) / RATE
     pitch = 90 + digest[8] / 4
     hum = sum(np.sin(2 * np.pi * pitch * harmonic * time) / harmonic for harmonic in (1, 2, 3, 5))
-    syllables = 0.75 + 0.25 * np.cos(2 * np.pi * 4 * time)
+    syllables = 0.54 + 0.46 * np.cos(2 * np.pi * 5 * time)
     wave = (5000 * hum + source.normal(0, 1200, count)) * syllables
     return pcm_to_ulaw(np.clip(wave, -30000, 30000).astype("<i2").tobytes())
