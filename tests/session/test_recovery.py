@@ -164,12 +164,11 @@ async def test_digits_sound_once_each_even_when_the_caller_interrupts():
         await call.until(lambda: call.stt[0].streams)
         await call.caller_says("Go on.")
         await call.until(lambda: call.far.heard)
-        before = len(call.far.heard)
         call.session.request(DigitsRequested("12w3"))
         await asyncio.sleep(0.05)
         call.stream.edge(speaking=True)
         await call.until(lambda: call.far.clears)
-        tones = [end - start for start, end in call.far.heard[before:] if end - start > 1.0]
+        tones = [end - start for start, end in call.far.heard if end - start > 1.0]
         assert len(tones) == 1, "after the clear the keys are there again, whole"
         assert tones[0] == pytest.approx(3 * 0.2 + 0.5, abs=0.01)
         assert call.carrier.digits == []
