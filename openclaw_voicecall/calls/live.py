@@ -80,6 +80,18 @@ class LiveCall:
         self.record = changed
         return entry
 
+    def closing_entry(self, clock: Clock) -> JournalEntry:
+        """The last journal entry of a call that did not come to its own end."""
+        self._seq += 1
+        return JournalEntry(
+            call_id=self.record.call_id,
+            seq=self._seq,
+            at=clock.wall(),
+            elapsed=clock.monotonic() - self.created,
+            event="closed",
+            data={"reason": self.record.end_reason},
+        )
+
     async def how_to_go_on(self, event: CarrierEvent) -> LegOrder:
         """What the carrier is to do after what it reports; `stream` without an address asks for a new stream."""
         session = self.session

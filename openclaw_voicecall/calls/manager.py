@@ -406,6 +406,7 @@ class CallManager:
                     end_reason=str(reason),
                     state=reason.to_openclaw(),
                 )
+                self._hub.write(entry.record, entry.closing_entry(self.clock))
             # A store that fails now has the record in its queue and tries on; the slot is free all the same.
             with suppress(TimeoutError, StoreError):
                 async with asyncio.timeout(STORE_LIMIT):

@@ -83,8 +83,9 @@ def expose(
 def tunnel(invocation: Invocation, *, provider: str | None) -> None:
     """Hold a tunnel to the service open.
 
-    Prints the public address and the setting that makes the service use it; Ctrl-C closes it. It leads to the running service, or to
-    the configured port where none runs yet. `serve` opens a tunnel by itself when tunnel.provider is set.
+    Prints the public address and the setting that makes the service use it; Ctrl-C closes it. It leads to the running
+    service, or to the configured port where none runs yet. The command serve opens a tunnel by itself when
+    tunnel.provider is set.
     """
     from openclaw_voicecall.cli.settings import load_settings
 

@@ -74,7 +74,7 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
             started=manager.clock.wall(),
             engines=manager.engines.in_use,
         )
-        await close_left_over(store, manager.engines.carriers, manager.clock)
+        await close_left_over(store, manager.engines.carriers, manager.clock, shared[HUB])
         await sites.serve_public(stack, registry, config, shared, listening)
         await sites.serve_control(stack, service, shared)
         state.write_service(service.address())
