@@ -115,9 +115,7 @@ def judge_audio(audio: bytes, first: float, phrase: str, part: Part) -> Finding:
     """Whether audio can be the phrase: audible, of a length that fits, and begun in time."""
 
     def wrong(text: str, cause: str, fix: str) -> Finding:
-        return Finding(
-            hop=part.role, name=part.label, status=Status.FAILED, text=text, cause=cause, fix=fix
-        )
+        return Finding(hop=part.role, name=part.label, status=Status.FAILED, text=text, cause=cause, fix=fix)
 
     account = f"look at the voice and model in {part.section}, and at the account's credits"
     length, meter = seconds(len(audio)), LevelMeter()
@@ -134,7 +132,9 @@ def judge_audio(audio: bytes, first: float, phrase: str, part: Part) -> Finding:
     if meter.audible_ms < LEAST_AUDIBLE * meter.total_ms or not meter.audible_ms:
         audible = meter.audible_ms / 1000
         return wrong(
-            "it cannot be heard", f"of {length:.1f} s of audio {audible:.1f} s are louder than silence", account
+            "it cannot be heard",
+            f"of {length:.1f} s of audio {audible:.1f} s are louder than silence",
+            account,
         )
     shortest, longest = (limit * len(phrase) for limit in LETTER_SECONDS)
     if not shortest <= length <= longest:
@@ -295,7 +295,9 @@ def _judge_answer(part: Part, text: str, first: float, whole: float, rehearsal: 
             cause=f'the answer to "{QUESTION}" had no words',
             fix=f"look at responseModel, responseSystemPrompt and {part.section}",
         )
-    said = f'answers "{_short(text)}": first word after {first * 1000:.0f} ms, all after {whole * 1000:.0f} ms'
+    said = (
+        f'answers "{_short(text)}": first word after {first * 1000:.0f} ms, all after {whole * 1000:.0f} ms'
+    )
     if first > rehearsal.filler_after:
         return Finding(
             hop=part.role,

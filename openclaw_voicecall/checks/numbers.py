@@ -126,11 +126,11 @@ def _what_is_wrong(settings: NumberSettings, carrier: str, url: str) -> str:
     return ""
 
 
-def _key(url: str) -> tuple[str, str, int | None, str, str]:
-    """An address such that two spellings of one are equal."""
+def _key(url: str) -> tuple[str, str, int | None, str]:
+    """An address such that two spellings of one are equal. A query of the owner's own does no harm."""
     try:
         parts = urlsplit(url.strip())
         port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
     except ValueError:
-        return ("", url, None, "", "")
-    return (parts.scheme, parts.hostname or "", port, parts.path.rstrip("/"), parts.query)
+        return ("", url, None, "")
+    return (parts.scheme, parts.hostname or "", port, parts.path or "/")

@@ -149,9 +149,7 @@ def failure(error: Exception, *, hop: str, name: str = "", limit: float = 0.0, s
         cause = " ".join(cause.split())
     if not cause:
         cause = type(error).__name__
-    return Finding(
-        hop=hop, name=name, status=Status.FAILED, text=said, cause=cause, fix=_fix(error, section)
-    )
+    return Finding(hop=hop, name=name, status=Status.FAILED, text=said, cause=cause, fix=_fix(error, section))
 
 
 def _fix(error: Exception, section: str) -> str:
@@ -170,9 +168,7 @@ def _fix(error: Exception, section: str) -> str:
         case VendorRejected():
             return f"look at {where}, and at the account on the vendor's site"
         case VendorError() | TimeoutError() | OSError():
-            return (
-                f"check this machine's network and the vendor's status page, then {where} if it names another address"
-            )
+            return f"check this machine's network and the vendor's status page, then {where} if it names another address"
         case StoreError() | PortInUse():
             return "do as said above"
         case _:

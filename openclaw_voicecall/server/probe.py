@@ -153,7 +153,9 @@ class ProbeDoor:
 
 
 async def _echo(request: web.Request, headers: dict[str, str]) -> web.StreamResponse:
-    socket = web.WebSocketResponse(compress=False, max_msg_size=ECHO_BYTES, timeout=2.0, receive_timeout=ECHO_LIMIT)
+    socket = web.WebSocketResponse(
+        compress=False, max_msg_size=ECHO_BYTES, timeout=2.0, receive_timeout=ECHO_LIMIT
+    )
     if not socket.can_prepare(request).ok:
         return web.json_response({"path": request.path, "upgrade": False}, status=426, headers=headers)
     socket.headers.update(headers)

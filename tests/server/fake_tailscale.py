@@ -42,12 +42,12 @@ def main() -> None:
     match sys.argv[1:]:
         case ["status", *rest]:
             values, left = flags(rest, {"json": bool, "peers": bool, "self": bool})
-            assert values.get("json") == "true" and not left
+            assert (values.get("json"), left) == ("true", [])
             own = {"DNSName": f"{daemon['name']}." if daemon["name"] else ""}
             print(json.dumps({"Version": "1.98.8", "BackendState": daemon["state"], "Self": own}))
         case ["serve" | "funnel", "status", *rest]:
             values, left = flags(rest, {"json": bool})
-            assert values.get("json") == "true" and not left
+            assert (values.get("json"), left) == ("true", [])
             print(json.dumps(daemon.get("serve")))
         case ["serve" | "funnel" as command, *rest]:
             set_up(daemon, command, rest)
@@ -70,7 +70,7 @@ def set_up(daemon: dict, command: str, given: list[str]) -> None:
             if daemon["disabled"] == "waits":
                 time.sleep(60)
             sys.exit(0)
-    assert len(rest) == 1 and path.startswith("/")
+    assert (len(rest), path[:1]) == (1, "/")
     config = daemon.get("serve") or {}
     handlers = config.setdefault("Web", {}).setdefault(key, {"Handlers": {}})["Handlers"]
     if rest == ["off"]:

@@ -1,4 +1,4 @@
-"""Tunnels against strict stand-ins for ngrok and tailscale: opened, kept open, taken down, and refused with a reason."""
+"""Tunnels against strict stand-ins for ngrok and tailscale: opened, kept open, taken down, refused with a reason."""
 
 import asyncio
 import itertools
@@ -123,14 +123,14 @@ async def test_a_refusal_of_ngrok_names_cause_and_fix_and_never_the_token(ngrok,
 
 async def test_an_ngrok_that_opens_nothing_is_given_up_with_what_it_said(ngrok):
     ngrok.plan(refusal="dial tcp: lookup connect.ngrok-agent.com: no such host", stays=True)
-    with pytest.raises(VendorTimeout, match="no tunnel within 1.5 s; it says: .*no such host"):
+    with pytest.raises(VendorTimeout, match=r"no tunnel within 1.5 s; it says: .*no such host"):
         await Ngrok(DOOR, start_limit=1.5).open()
     assert not is_alive(ngrok.runs[0]["pid"])
 
 
 async def test_an_ngrok_that_knows_no_url_option_is_told_to_be_updated(ngrok):
     ngrok.plan(old=True)
-    with pytest.raises(VendorError, match="too old.*ngrok update"):
+    with pytest.raises(VendorError, match=r"too old.*ngrok update"):
         await Ngrok(DOOR, domain="voice.example.com").open()
 
 

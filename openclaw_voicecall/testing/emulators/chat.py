@@ -176,6 +176,7 @@ class ChatEmulator(Emulator):
         headers = {name.lower(): value for name, value in request.headers.items()}
         headers.pop("authorization", None)
         self.requests.append(ChatRequest(body, headers))
+        self.stamp("request")
         with self.streams.counted():
             return await self._answer(request, body)
 
@@ -251,6 +252,7 @@ class ChatEmulator(Emulator):
             await self.streams.pause(delay)
             if answer.comments:
                 await response.write(COMMENT)
+            self.stamp("token", delta.get("content") or "")
             await events.delta(delta)
         while name == "trickle" and not self.streams.stopping:
             await self.streams.pause(float(options.get("seconds", 0.05)))

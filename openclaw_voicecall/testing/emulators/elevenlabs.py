@@ -152,6 +152,7 @@ class ElevenLabsEmulator(Emulator):
         if fault := self.take_fault(*failures):
             return failures[fault.name].response()
         self.bodies.append(body)
+        self.stamp("request", body["text"])
         with self.streams.counted():
             return await self._answer(request, voice, body)
 
@@ -190,6 +191,7 @@ class ElevenLabsEmulator(Emulator):
         response.enable_chunked_encoding()
         await response.prepare(request)
         for piece in pieces(sound, *SIZES):
+            self.stamp("audio", body["text"])
             await response.write(piece)
             await self.streams.pause(self.chunk_delay)
         if name == "cut":

@@ -362,6 +362,7 @@ class Connection:
 
     async def _send(self, name: str, **fields: Any) -> None:
         self._events += 1
+        self._emulator.stamp(name, fields.get("item_id", ""))
         with suppress(ConnectionError):  # the client went away; `run` will see it
             await self._socket.send_json({"type": name, "event_id": f"event_{self._events:016d}", **fields})
 

@@ -1,5 +1,6 @@
 """What all emulators share: a server on loopback, a list of what was refused, and faults that are switched on."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -15,6 +16,18 @@ class Refusal:
     where: str
     """Such as `POST /2010-04-01/Accounts/AC1/Calls.json` or `session.update`."""
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Something a vendor took in whole, or was just about to send."""
+
+    at: float
+    """Seconds of `time.monotonic`, the same for all emulators of a process."""
+    what: str
+    """Such as `request`, `token`, `audio`, or the name of an event."""
+    about: str = ""
+    """What tells it from others of its kind: a text, an id."""
 
 
 @dataclass(slots=True)
@@ -46,6 +59,8 @@ class Emulator:
         self.port = port
         self.refusals: list[Refusal] = []
         """What the client did wrong, oldest first. A correct client leaves it empty."""
+        self.moments: list[Moment] = []
+        """When what came and went, for those who measure."""
         self._faults: list[Fault] = []
         self._runner: web.AppRunner | None = None
 
@@ -95,6 +110,10 @@ class Emulator:
     def refuse(self, where: str, why: str) -> None:
         """Note what the client did wrong."""
         self.refusals.append(Refusal(where, why))
+
+    def stamp(self, what: str, about: str = "") -> None:
+        """Note that something happens now."""
+        self.moments.append(Moment(time.monotonic(), what, about))
 
     async def __aenter__(self) -> Self:
         """Serve."""

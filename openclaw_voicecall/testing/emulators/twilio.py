@@ -229,6 +229,7 @@ class TwilioEmulator(Emulator):
             account_sid=self.account_sid,
             line=call.line,
             note=lambda problem: call.note(problem, "media stream"),
+            stamp=self.stamp,
             parameters={p.attributes["name"]: p.attributes["value"] for p in noun.children},
             bidirectional=bidirectional,
             faults=faults,

@@ -61,6 +61,8 @@ class MediaStream:
     line: Line
     note: Callable[[Problem], None]
     """Told what the application did wrong."""
+    stamp: Callable[[str, str], None] = lambda event, call_sid: None
+    """Told of every message of the application that is in order."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     bidirectional: bool = True
     faults: StreamFaults = field(default_factory=StreamFaults)
@@ -252,6 +254,7 @@ class MediaStream:
         complaint, event, detail = _check(message, self.stream_sid)
         if complaint:
             return complaint
+        self.stamp(event, self.call_sid)
         self.received[event] = self.received.get(event, 0) + 1
         match event, detail:
             case "media", bytes(audio):
