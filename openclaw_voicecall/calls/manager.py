@@ -272,7 +272,9 @@ class CallManager:
         """Take what the carrier reports of a call, and say how to go on."""
         entry = self._live.of(carrier, event)
         if entry is None:
-            return LegOrder(action="hang-up" if event.kind in ASKING else "none")
+            # Such as a call that an earlier process of this service held: nobody here knows it any more.
+            goodbye = LegOrder(action="hang-up", fallback_text=self.config.phrases.goodbye)
+            return goodbye if event.kind in ASKING else LegOrder(action="none")
         entry.learn_leg(event.carrier_call_id)
         session = entry.session
         if event.kind in ASKING:

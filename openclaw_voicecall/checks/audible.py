@@ -1,5 +1,7 @@
-"""Every hop by ear: the synthesizers say a phrase, the transcribers hear it on a line in real time, the responders
-answer. The limits are those of a call.
+"""Every hop by ear.
+
+The synthesizers say a phrase, the transcribers hear it as on a line, in real time, and the responders answer a
+question. The limits are those of a call.
 """
 
 import asyncio
@@ -140,8 +142,8 @@ def judge_audio(audio: bytes, first: float, phrase: str, part: Part) -> Finding:
     if not shortest <= length <= longest:
         return wrong(
             "its audio has the wrong length",
-            f"{length:.1f} s for a phrase that takes {shortest:.1f} to {longest:.1f} s: the rate or format is wrong, or "
-            "it broke off",
+            f"{length:.1f} s for a phrase that takes {shortest:.1f} to {longest:.1f} s: the rate or format is wrong, "
+            "or it broke off",
             account,
         )
     if first > FIRST_AUDIO_LIMIT:

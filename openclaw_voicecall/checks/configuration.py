@@ -30,7 +30,7 @@ class Setting:
     state: StateDir
 
 
-async def check_configuration(
+def check_configuration(
     report: Report, source: str | Path | None, env: Mapping[str, str], state_dir: Path | None
 ) -> Setting | None:
     """Load everything; None when nothing further can be checked. Secrets are hidden from the report from here on."""

@@ -1,5 +1,7 @@
-"""The public address: a request to it must come out at this service, with its path, query, body and signature, and a
-WebSocket must pass. All of it is asked from this machine, with addresses as carriers are given them.
+"""The public address.
+
+A request to it must come out at this service, with its path, query, body and signature, and a WebSocket must pass. All
+of it is asked from this machine, at the addresses that carriers are given.
 """
 
 import ipaddress
@@ -243,11 +245,21 @@ async def _ask(
             aiohttp.ClientSession(trust_env=True, timeout=REQUEST) as http,
             http.request(method, url, headers=sent, data=body, allow_redirects=False) as response,
         ):
-            text = (await response.content.read(READ)).decode(errors="replace")
+            text = (await _begin(response)).decode(errors="replace")
             proven = response.headers.get(PROOF_HEADER) == proof_of(invitation.token)
             return _Answer(response.status, response.headers, text, proven)
     except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
         return _unreachable(error, url, site)
+
+
+async def _begin(response: aiohttp.ClientResponse) -> bytes:
+    """As much of an answer as is looked at."""
+    body = b""
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) >= READ:
+            break
+    return body
 
 
 def _unreachable(error: Exception, url: str, site: Site) -> _Fault:

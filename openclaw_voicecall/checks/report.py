@@ -11,6 +11,7 @@ from openclaw_voicecall.errors import (
     EngineMissing,
     PluginError,
     PortInUse,
+    ServiceError,
     StoreError,
     VendorAuthError,
     VendorError,
@@ -168,8 +169,10 @@ def _fix(error: Exception, section: str) -> str:
         case VendorRejected():
             return f"look at {where}, and at the account on the vendor's site"
         case VendorError() | TimeoutError() | OSError():
-            return f"check this machine's network and the vendor's status page, then {where} if it names another address"
+            return f"check the network and the vendor's status page, and {where} if it names another address"
         case StoreError() | PortInUse():
             return "do as said above"
+        case ServiceError():
+            return "restart the service"
         case _:
             return "this is a bug of the program or of a plugin: please report it with what is said above"

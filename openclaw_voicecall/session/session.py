@@ -101,7 +101,7 @@ class CallSession:
         self._inbox: deque[e.Event] = deque()
         self._busy = False
         self._broken = False
-        self._last_words = False
+        self._last_words: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._released = asyncio.Event()
         self._ended = asyncio.Event()
@@ -199,15 +199,18 @@ class CallSession:
     def _hears_last_words(self, ended: e.CallEnded) -> bool:
         """Let the transcriber finish what the caller said before hanging up; the record is closed after it."""
         ears = self.parts.listening
-        if self._last_words or self._broken or ears is None or not ears.voice_unanswered:
+        if self._last_words is not None:
+            return not self._last_words.done()  # the carrier says it again, by another way
+        if self._broken or ears is None or not ears.voice_unanswered:
             return False
-        self._last_words = True
 
         async def listen() -> None:
             await ears.last_words()
-            self.post(ended)
 
-        return self.start(listen()) is not None
+        self._last_words = self.start(listen())
+        if self._last_words is not None:
+            self._last_words.add_done_callback(lambda _: self.post(ended))
+        return self._last_words is not None
 
     async def _close(self) -> None:
         self._group = None

@@ -21,8 +21,8 @@ from openclaw_voicecall.core.events import (
 )
 from openclaw_voicecall.core.state import Agent, Caller, Leg
 
-REPLY_LIMIT = 4.0
-"""Seconds a carrier's question may wait for the agent's words. Carriers give up after 15, callers much earlier."""
+REPLY_LIMIT = 1.8
+"""Seconds a carrier's question may wait for the agent's words; then it is told to ask again in a second."""
 WHOLE_REPLY = 0.8
 """Seconds to wait for the rest of a reply once its first sentence is there. What is said before the rest is known
 cannot be interrupted."""

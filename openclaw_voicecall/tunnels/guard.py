@@ -6,6 +6,7 @@ and imports nothing of the package, which makes it quick and small.
 """
 
 import contextlib
+import os
 import subprocess
 import sys
 import threading
@@ -22,8 +23,9 @@ def main(command: list[str]) -> int:
 
 
 def _end_with_input(program: "subprocess.Popen[bytes]") -> None:
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdin.buffer.read()
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):  # not sys.stdin: its lock would be held when the interpreter shuts down
+            pass
     program.terminate()
     try:
         program.wait(GRACE)

@@ -124,12 +124,12 @@ def test_tunnel_holds_a_tunnel_until_ctrl_c(ngrok):
 
 
 def test_tunnel_leads_to_the_service_that_runs(ngrok, state_dir):
-    with serving(ControlService(), state_dir) as state:
-        with start("tunnel", "--provider", "ngrok", "--json", "--state-dir", str(state.path)) as process:
-            assert process.stdout is not None
-            facts = json.loads(process.stdout.readline())
-            process.send_signal(signal.SIGINT)
-            process.communicate(timeout=20)
+    arguments = ("tunnel", "--provider", "ngrok", "--json", "--state-dir", str(state_dir))
+    with serving(ControlService(), state_dir), start(*arguments) as process:
+        assert process.stdout is not None
+        facts = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
     assert ngrok.runs[0]["address"] == "127.0.0.1:1"
     assert facts == {
         "provider": "ngrok",

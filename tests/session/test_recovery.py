@@ -241,6 +241,7 @@ async def test_the_last_words_before_a_hang_up_are_waited_for():
         await asyncio.sleep(1.0)
         call.session.post(CallEnded(EndReason.CALLER_HUNG_UP))
         await call.until(lambda: "finish" in stream.told)
+        call.session.post(CallEnded(EndReason.CALLER_HUNG_UP))
         await asyncio.sleep(1.0)
         stream.hear("Call me back at noon.")
         await call.session.wait_ended()
