@@ -23,9 +23,6 @@ DEFAULT_RESPONDER = "frontdesk"
 LOCAL_LINE = "local"
 """The carrier that is always open: it needs no account, and a softphone or a check may use it at any time."""
 
-OWN_VOICE = "local"
-"""The synthesizer on this machine: it answers at once, so nothing is prepared for it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Engine:
@@ -166,7 +163,7 @@ class EngineRoom:
             opened = await self._stack.enter_async_context(spec.open(settings, self._runtime))
             cache = PhraseCache(opened, phrases, self._config.language)
             links.append(Link(name, cache))
-            if not links[1:] and name != OWN_VOICE:
+            if self._config.phrases.prepare and not links[1:]:
                 self._warming.add(cache)
         self.engines.synthesizers[dialled] = tuple(links)
 

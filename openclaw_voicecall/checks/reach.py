@@ -206,7 +206,7 @@ async def _check_stream(site: Site) -> Finding:
                 return Finding(hop=STREAM, text=f"a WebSocket to {_start(url)} passes in both directions")
             cause = "the WebSocket opens, and something else than what was sent comes back, or it is closed"
     except aiohttp.WSServerHandshakeError as error:
-        headers = error.headers or {}
+        headers: Mapping[str, str] = error.headers or {}
         proven = headers.get(PROOF_HEADER) == proof_of(token)
         return _failed(STREAM, _no_socket(_Answer(error.status, headers, "", proven), url, site))
     except TimeoutError:

@@ -42,9 +42,7 @@ class Examination:
 
 async def examine(examination: Examination, report: Report) -> None:
     """Make every check that can be made; each finding goes to the report as soon as it is there."""
-    setting = check_configuration(
-        report, examination.config_source, examination.env, examination.state_dir
-    )
+    setting = check_configuration(report, examination.config_source, examination.env, examination.state_dir)
     if setting is None:
         return
     config, parts = setting.config, setting.parts

@@ -12,7 +12,7 @@ import click
 import pluggy
 
 from openclaw_voicecall import __version__
-from openclaw_voicecall.cli import calls, config, control, pairing, plugins, serve, smoke, tunnels
+from openclaw_voicecall.cli import calls, config, control, doctor, pairing, plugins, serve, setup, smoke, tunnels
 from openclaw_voicecall.cli.failure import EXIT_BROKEN_PIPE, drop_output, failure_of
 from openclaw_voicecall.cli.options import Invocation, common_options
 from openclaw_voicecall.errors import DuplicateProvider, VoiceCallError
@@ -38,6 +38,8 @@ COMMANDS: tuple[click.Command, ...] = (
     pairing.pairing,
     plugins.plugins,
     config.config,
+    setup.setup,
+    doctor.doctor,
 )
 """In the order of the help text."""
 

@@ -29,7 +29,12 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", 
     help="Let nobody speak, hear or answer.",
 )
 @click.option(
-    "--no-public", "public", flag_value=False, default=True, type=bool, help="Do not ask for the public address."
+    "--no-public",
+    "public",
+    flag_value=False,
+    default=True,
+    type=bool,
+    help="Do not ask for the public address.",
 )
 @click.option("--fix", is_flag=True, help="Set the number's webhook at the carrier where it is wrong.")
 @common_options
@@ -54,7 +59,9 @@ def doctor(invocation: Invocation, *, audible: bool, public: bool, fix: bool) ->
         raise click.exceptions.Exit(EXIT_FAILED)
 
 
-def examined(invocation: Invocation, *, audible: bool = True, public: bool = True, fix: bool = False) -> "Report":
+def examined(
+    invocation: Invocation, *, audible: bool = True, public: bool = True, fix: bool = False
+) -> "Report":
     """Make all checks; each is shown as soon as it is made, unless JSON is asked for."""
     from openclaw_voicecall.checks.report import Report
     from openclaw_voicecall.checks.run import Examination, examine

@@ -13,7 +13,7 @@ from openclaw_voicecall.config.load import CONFIG_VARIABLE, FILE_NAMES, load_con
 from openclaw_voicecall.config.read import parse, read_file
 from openclaw_voicecall.config.schema import VoiceCallConfig
 from openclaw_voicecall.config.shapes import Shape, canonical
-from openclaw_voicecall.config.tree import MISSING, Tree, look_up, tidy, with_value, without
+from openclaw_voicecall.config.tree import Tree, look_up, tidy, with_value, without
 from openclaw_voicecall.errors import ConfigError
 from openclaw_voicecall.plugins import Registry
 
@@ -48,12 +48,14 @@ class SettingsFile:
             return cls(Path(source).expanduser(), {}, registry)
         raw = read_config(source, os.environ)
         if raw.path is None and os.environ.get(CONFIG_VARIABLE, "").strip():
-            raise ConfigError(f"${CONFIG_VARIABLE} holds the configuration: change it there, or name a --config file")
+            raise ConfigError(
+                f"${CONFIG_VARIABLE} holds the configuration: change it there, or name a --config file"
+            )
         if raw.path is None:
             folder = Path(platformdirs.user_config_dir("openclaw-voicecall", appauthor=False))
             return cls(folder / FILE_NAMES[1], {}, registry)
         whole, _ = parse(read_file(raw.path))
-        if raw.data is not whole and isinstance(look_up(whole, ("plugins", "entries")), dict):
+        if isinstance(look_up(whole, ("plugins", "entries")), dict):
             raise ConfigError(
                 f"{raw.path} is OpenClaw's own file: change it there, under plugins.entries.voice-call.config"
             )

@@ -18,7 +18,9 @@ _POLICIES = ("disabled", "allowlist", "pairing", "open")
 @click.command()
 @click.option("--provider", help="Carrier, such as twilio; local needs no account.")
 @click.option("--from", "from_", type=PhoneNumber(), help="Our own number, E.164.")
-@click.option("--public-url", help="Address that leads to this service; without a path it gets the webhooks' path.")
+@click.option(
+    "--public-url", help="Address that leads to this service; without a path it gets the webhooks' path."
+)
 @click.option("--streaming-provider", help="Transcriber, such as openai or local.")
 @click.option("--tts-provider", help="Synthesizer, such as elevenlabs or local.")
 @click.option("--response-model", help="Responder, such as xai/grok-4.3.")

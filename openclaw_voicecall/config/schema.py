@@ -1,5 +1,6 @@
 """The whole configuration, and how it is put together from the sections of the registered plugins."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
@@ -69,8 +70,9 @@ class VoiceCallConfig(CamelModel):
     """Said first to inbound callers. Says what it is, because many laws ask for that."""
     max_duration_seconds: Positive = 300
     """Longest call, seconds from the answer, whatever the state."""
-    stale_call_reaper_seconds: Annotated[NotNegative, NO_EFFECT] = 120
-    """A call that was never answered is given up after this, seconds; 0 never."""
+    stale_call_reaper_seconds: NotNegative = 120
+    """A call that was never answered is given up after this, seconds, where `ringTimeoutMs` is longer; 0 leaves it to
+    that alone."""
     silence_timeout_ms: Positive | None = None
     """OpenClaw's name for `endpointing.silenceMs`, ms."""
     transcript_timeout_ms: Positive = 180000
@@ -160,7 +162,7 @@ class VoiceCallConfig(CamelModel):
             hang_up_after_greeting=float(self.outbound.notify_hangup_delay_sec) if notify else None,
             leave_voicemail=self.outbound.leave_voicemail and not inbound,
             voicemail_window=self.outbound.voicemail_window_ms / 1000,
-            ring_timeout=self.ring_timeout_ms / 1000,
+            ring_timeout=min(self.ring_timeout_ms / 1000, self.stale_call_reaper_seconds or math.inf),
             max_duration=float(self.max_duration_seconds),
             media_grace=self.limits.media_grace_ms / 1000,
             hang_up_grace=self.limits.hang_up_grace_ms / 1000,

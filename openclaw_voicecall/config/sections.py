@@ -238,6 +238,9 @@ class PhrasesConfig(CamelModel):
     """Before the longest duration of a call is reached; empty for none."""
     transfer_failed: str = _CORE.transfer_failed
     """When a caller could not be handed over."""
+    prepare: bool = False
+    """Make the audio of all these phrases at start, so that they can be heard even when the synthesizer fails. A vendor
+    bills their few hundred characters at every start."""
 
 
 class LimitsConfig(CamelModel):

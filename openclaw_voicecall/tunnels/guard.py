@@ -16,10 +16,11 @@ GRACE = 1.0
 
 
 def main(command: list[str]) -> int:
-    """Run a command until it ends or our input does; returns its exit code."""
+    """Run a command until it ends or our input does; returns its exit code, after a signal as shells report it."""
     program = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     threading.Thread(target=_end_with_input, args=[program], daemon=True).start()
-    return program.wait()
+    code = program.wait()
+    return code if code >= 0 else 128 - code
 
 
 def _end_with_input(program: "subprocess.Popen[bytes]") -> None:

@@ -41,11 +41,16 @@ def session_update(settings: SessionSettings, event_id: str) -> str:
 def unmet(settings: SessionSettings, session: Any) -> str:
     """What of the settings OpenAI's echo of the session does not grant, in words; empty when all is as asked.
 
-    The model, the format and who detects turns must be named. Other fields may be missing from the echo, but not
-    differ. Numbers may have gone through 32-bit floats.
+    A session whose input is echoed at all must name the model, the format and who detects turns. Other fields may be
+    missing from the echo, but not differ; servers that speak this protocol without being OpenAI echo little or
+    nothing. Numbers may have gone through 32-bit floats.
     """
     asked, got = _session(settings), session if isinstance(session, dict) else {}
-    needed = ["type", "audio.input.format.type", "audio.input.transcription.model"]
+    if got.get("type") not in (None, "transcription"):
+        return f"session.type is {got['type']!r:.60}, not 'transcription'"
+    if not _at(got, "audio.input"):
+        return ""
+    needed = ["audio.input.format.type", "audio.input.transcription.model"]
     optional = ["audio.input.transcription.language", "audio.input.noise_reduction.type"]
     if settings.server_vad:
         needed.append("audio.input.turn_detection.type")

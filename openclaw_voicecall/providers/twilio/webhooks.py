@@ -56,7 +56,7 @@ _VERDICTS: Final = {
 }
 _OUTCOMES: Final = frozenset({"completed", "answered", "busy", "no-answer", "failed", "canceled"})
 _DIGITS: Final = re.compile(r"[0-9A-Da-d*#]{0,64}")
-_CALL_SID: Final = re.compile(r"CA[0-9a-f]{32}")
+_CALL_SID: Final = re.compile(r"CA[0-9A-Za-z]{32}")
 _OWN_WORD: Final = re.compile(r"[0-9A-Za-z_-]{1,128}")
 _PARTY: Final = re.compile(r"\+?[0-9]{1,20}|[+ ]?[A-Za-z]{0,20}|(?:sips?|client):[\x21-\x7e]{1,255}")
 _KEYPAD: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "22233344455566677778889999")

@@ -209,7 +209,7 @@ ALL_OF_OPENCLAW = {
 def test_every_key_of_openclaw_is_accepted_and_what_has_no_effect_is_named_once():
     loaded = load(ALL_OF_OPENCLAW)
     assert loaded.notices == (
-        "These settings are accepted and have no effect here: staleCallReaperSeconds, tunnel, "
+        "These settings are accepted and have no effect here: tunnel, "
         "webhookSecurity, streaming.maxPendingConnections, streaming.maxPendingConnectionsPerIp, "
         "tts.auto, tts.mode, tts.timeoutMs, tts.maxTextLength.",
     )
