@@ -195,9 +195,18 @@ async def vendor_line(state: Path):
         service = RunningService(state, port=port, config=config)
         await asyncio.to_thread(service.__enter__)
         try:
+            await quiet(elevenlabs)
             yield Line(service, twilio, openai, chat, elevenlabs, caller, replies)
         finally:
             await asyncio.to_thread(service.__exit__, None, None, None)
+
+
+async def quiet(elevenlabs: ElevenLabsEmulator) -> None:
+    """Wait until the service has fetched the phrases that it keeps ready: in use it has done so long before."""
+    known = -1
+    while len(elevenlabs.moments) != known:
+        known = len(elevenlabs.moments)
+        await asyncio.sleep(1.0)
 
 
 async def hold_call(line: Line, turns: int, interruptions: int) -> Held:
@@ -249,11 +258,12 @@ def measure_turns(line: Line, since: float) -> list[Turn]:
     turns = []
     for zero, end in zip(starts, [*starts[1:], float("inf")], strict=True):
         one = first(line.chat.moments, "request", zero, end)
-        three = first(line.elevenlabs.moments, "request", one.at, end)
-        four = first(line.elevenlabs.moments, "audio", three.at, end)
-        five = first(line.twilio.moments, "media", four.at, end)
         tokens = [each for each in line.chat.moments if each.what == "token" and one.at < each.at < end]
+        reply = "".join(token.about for token in tokens)
+        three = first(line.elevenlabs.moments, "request", one.at, end, begins=reply)
         two = last_of(three.about, tokens)
+        four = first(line.elevenlabs.moments, "audio", three.at, end, begins=three.about)
+        five = first(line.twilio.moments, "media", four.at, end)
         turns.append(Turn((zero, one.at, two.at, three.at, four.at, five.at), tokens[-1].at))
     return turns
 
@@ -276,28 +286,21 @@ def measure_barge_ins(line: Line, call: Call, epoch: float, turns: int) -> list[
     return found
 
 
-def first(moments: list[Moment], what: str, after: float, before: float) -> Moment:
+def first(moments: list[Moment], what: str, after: float, before: float, *, begins: str = "") -> Moment:
     for moment in moments:
-        if moment.what == what and after <= moment.at < before:
+        if moment.what == what and after <= moment.at < before and begins.startswith(moment.about if begins else ""):
             return moment
     raise RuntimeError(f"no {what} came in a turn")
 
 
 def last_of(piece: str, tokens: list[Moment]) -> Moment:
     """The token that completes the text of an utterance."""
-    wanted, written = letters(piece), ""
+    written = ""
     for token in tokens:
-        written += letters(token.about)
-        if written == wanted and not token.about.isspace():
-            following = tokens[tokens.index(token) + 1 :]
-            # Signs that belong to the utterance, such as its full stop, come after its last letter.
-            signs = [each for each in following[:1] if not letters(each.about)]
-            return signs[0] if signs else token
+        written += token.about
+        if written.strip() == piece:
+            return token
     raise RuntimeError(f"{piece!r} is not the beginning of what the model wrote")
-
-
-def letters(text: str) -> str:
-    return "".join(char for char in text.lower() if char.isalnum())
 
 
 def quiet_from(heard: bytes, at: int) -> int:

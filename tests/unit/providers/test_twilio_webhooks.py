@@ -217,7 +217,7 @@ def test_another_spelling_of_a_signature_has_the_same_replay_key():
     "change",
     [
         {"AccountSid": "AC" + "2" * 32},
-        {"CallSid": "CA" + "A" * 32},
+        {"CallSid": "CA" + "-" * 32},
         {"CallSid": CALL + "\n"},
         {"CallStatus": "Ringing"},
         {"CallStatus": ""},
