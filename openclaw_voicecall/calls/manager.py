@@ -448,6 +448,7 @@ class CallManager:
 
     def _stream_order(self, entry: LiveCall) -> LegOrder:
         token = self._tokens.mint(entry.record.call_id, entry.record.carrier)
+        entry.session.absence.stream_ordered()
         return LegOrder(
             action="stream",
             call_id=entry.record.call_id,

@@ -19,9 +19,9 @@ SYNTHESIZER = "synthesizer"
 RESPONDER = "responder"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """One engine, not opened."""
+    """One engine, not opened. Two are the same only if they are one object: settings cannot be hashed."""
 
     role: str
     name: str

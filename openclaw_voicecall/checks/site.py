@@ -113,10 +113,12 @@ async def _stand_in(
     )
     app = web.Application()
     door.guard(app)
-    runner = web.AppRunner(app, handle_signals=False, access_log=None, auto_decompress=False)
+    runner = web.AppRunner(
+        app, handle_signals=False, access_log=None, auto_decompress=False, shutdown_timeout=sites.CLOSE_LIMIT
+    )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    await web.SockSite(runner, listening, shutdown_timeout=sites.CLOSE_LIMIT).start()
+    await web.SockSite(runner, listening).start()
 
     async def invite() -> Invitation:
         await asyncio.sleep(0)

@@ -12,7 +12,18 @@ import click
 import pluggy
 
 from openclaw_voicecall import __version__
-from openclaw_voicecall.cli import calls, config, control, doctor, pairing, plugins, serve, setup, smoke, tunnels
+from openclaw_voicecall.cli import (
+    calls,
+    config,
+    control,
+    doctor,
+    pairing,
+    plugins,
+    serve,
+    setup,
+    smoke,
+    tunnels,
+)
 from openclaw_voicecall.cli.failure import EXIT_BROKEN_PIPE, drop_output, failure_of
 from openclaw_voicecall.cli.options import Invocation, common_options
 from openclaw_voicecall.errors import DuplicateProvider, VoiceCallError

@@ -20,26 +20,12 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", 
 
 
 @click.command()
-@click.option(
-    "--no-audible",
-    "audible",
-    flag_value=False,
-    default=True,
-    type=bool,
-    help="Let nobody speak, hear or answer.",
-)
-@click.option(
-    "--no-public",
-    "public",
-    flag_value=False,
-    default=True,
-    type=bool,
-    help="Do not ask for the public address.",
-)
+@click.option("--no-audible", is_flag=True, help="Let nobody speak, hear or answer.")
+@click.option("--no-public", is_flag=True, help="Do not ask for the public address.")
 @click.option("--fix", is_flag=True, help="Set the number's webhook at the carrier where it is wrong.")
 @common_options
 @click.pass_obj
-def doctor(invocation: Invocation, *, audible: bool, public: bool, fix: bool) -> None:
+def doctor(invocation: Invocation, *, no_audible: bool, no_public: bool, fix: bool) -> None:
     """Check everything that a call goes through.
 
     Configuration, keys, the public address, the number at the carrier, and by ear: the synthesizers speak, the
@@ -52,7 +38,7 @@ def doctor(invocation: Invocation, *, audible: bool, public: bool, fix: bool) ->
 
     Exits with 0 when nothing failed, else with 1.
     """
-    report = examined(invocation, audible=audible, public=public, fix=fix)
+    report = examined(invocation, audible=not no_audible, public=not no_public, fix=fix)
     if invocation.as_json:
         echo_json(report.to_json())
     if not report.ok:

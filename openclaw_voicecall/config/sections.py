@@ -254,9 +254,9 @@ class LimitsConfig(CamelModel):
     """A farewell delays a hang-up by no more than this, ms."""
     max_failures: Positive = _CORE.max_failures
     """Failed turns in a row that end the call."""
-    filler_after_ms: Positive = 2500
+    filler_after_ms: Positive = 2000
     """How long a reply may be awaited in silence, ms."""
-    filler_every_ms: Positive = 5000
+    filler_every_ms: Positive = 4500
     """How long it may be awaited after each filler, ms."""
     warn_before_seconds: Positive = round(_CORE.warn_before)
     """How long before `maxDurationSeconds` the far party is told, seconds. Calls shorter than three times this are

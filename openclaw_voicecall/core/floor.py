@@ -77,7 +77,7 @@ class Floor:
         self.lines = 0
         self.is_open = False
         self.unheard = False
-        """Whether the caller spoke and the transcriber had not a word to say about it, not even that there was none."""
+        """Whether the caller spoke for long enough to have said something, and no word of it came."""
         self.machine_talks = False
         """Whether the caller's words are an announcement, which nobody answers."""
         self._policy = policy
@@ -169,7 +169,7 @@ class Floor:
             return
         if Timer.TRANSCRIPT not in self._timers:
             self._await_endpoint(now)
-        elif fact.final and not self.words.open:
+        elif fact.final and not self.words.open and not self._is_lost():
             self._conclude(now)
 
     def on_endpoint(self, now: float) -> None:
@@ -178,16 +178,15 @@ class Floor:
             self.words.asked = True
             self._out.append(FinishUtterance())
             self._timers.arm(Timer.TRANSCRIPT, now + self._policy.endpointing.transcript_wait)
+        elif self._is_lost():
+            # It may have been a noise, and whoever has really spoken may well go on: no need to ask at once.
+            self._timers.arm(Timer.TRANSCRIPT, now + self._policy.endpointing.transcript_wait)
         else:
             self._conclude(now)
 
     def on_transcript_overdue(self, now: float) -> None:
         """The final text did not come: the last interim has to do. Without one the caller is waiting for nothing."""
-        spoke = self.words.ended_at - self.words.began_at
-        lost = (
-            self.words.has_edges and not self.words.text and spoke >= self._policy.endpointing.unheard_after
-        )
-        self.unheard = lost and self.agent.state is Agent.IDLE and self._policy.respond
+        self.unheard = self._is_lost()
         self._conclude(now)
 
     def commit(self, now: float) -> None:
@@ -216,6 +215,12 @@ class Floor:
             self._timers.cancel(Timer.AFTER_GREETING)
             self._begin(AgentTurn(self.turn, Kind.RESPONSE))
             self._out.append(StartResponse(self.turn, text, digits))
+
+    def _is_lost(self) -> bool:
+        """Whether the caller, whom nobody spoke to meanwhile, said something of which no word came."""
+        words = self.words
+        spoke = words.has_edges and words.ended_at - words.began_at >= self._policy.endpointing.unheard_after
+        return spoke and not words.text and self.agent.state is Agent.IDLE and self._policy.respond
 
     def _is_aside(self, text: str) -> bool:
         """Whether words are written down without being a turn."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 AFTER_STREAM = (0.4, 1.0, 1.5)
 """Seconds between questions once the media stream is lost; a new stream or a report ends them."""
+BEFORE_STREAM = (1.5, 2.0, 3.0)
+"""The same while a stream that the carrier was told to open has not begun."""
 BETWEEN_TURNS = 4.0
 """Seconds that a carrier may be quiet beyond the time that what it was told to do takes, before it is asked. A caller
 who talks for long makes it as quiet as one who has hung up."""
@@ -32,6 +34,10 @@ class Absence:
     def __init__(self, session: "CallSession") -> None:
         self._session = session
         self._asking: asyncio.Task[None] | None = None
+
+    def stream_ordered(self) -> None:
+        """The carrier was told to open a media stream."""
+        self._begin(BEFORE_STREAM)
 
     def stream_lost(self) -> None:
         """The media stream is gone."""

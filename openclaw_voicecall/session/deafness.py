@@ -22,6 +22,11 @@ class DeafnessWatch:
         self._since = 0.0
 
     @property
+    def voice_sounds(self) -> bool:
+        """Whether the caller speaks now."""
+        return self._vad.speaking
+
+    @property
     def voice_unanswered(self) -> bool:
         """Whether there was voice since the transcriber last said anything."""
         return self._vad.speaking or self._voice > 0

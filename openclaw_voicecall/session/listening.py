@@ -93,6 +93,8 @@ class Listening:
         self._deaf = asyncio.Event()
         self._closed = asyncio.Event()
         self._overdue: asyncio.TimerHandle | None = None
+        self._paused = asyncio.Event()
+        self._paused.set()
 
     @property
     def voice_unanswered(self) -> bool:
@@ -112,6 +114,14 @@ class Listening:
         if self._detector is not None:
             for edge in self._detector.push(audio):
                 await self._edge(edge, tell=True)
+        if self._watch.voice_sounds if self._watch is not None else self._speaking:
+            self._paused.clear()
+        else:
+            self._paused.set()
+
+    async def voice_paused(self) -> None:
+        """Wait until the caller is not speaking, as far as can be told without a transcriber."""
+        await self._paused.wait()
 
     def finish_utterance(self) -> None:
         """Ask for the final words now; they come when the transcriber can be reached."""

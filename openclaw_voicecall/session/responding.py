@@ -37,7 +37,7 @@ class Fillers:
     """What is said while a reply is awaited, so that the line is never dead."""
 
     phrases: tuple[str, ...] = ()
-    after: float = 2.5
+    after: float = 2.0
     """Seconds without a word until the first."""
     every: float = 5.0
     """Seconds between the next ones."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -149,9 +150,9 @@ class CallSession:
         """Write something into the journal that the core need not know; nothing once the record is closed."""
         if word == "vendor-failed":
             self.detail = f"{data['hop']} {data['provider']}: {data['detail']}"
-            logger.warning(
-                "%s %s failed: %s; %s", data["hop"], data["provider"], data["detail"], data["action"]
-            )
+            self._warn("%s %s failed: %s; %s", data["hop"], data["provider"], data["detail"], data["action"])
+        if word == "takeover":
+            self._warn("%s failed: %s; %s", data["hop"], data["why"], data["detail"])
         if not self._ended.is_set():
             self._journal(word, data, (), self.call)
 
@@ -160,7 +161,9 @@ class CallSession:
         if self._group is None or self.released:
             work.close()
             return None
-        task = self._group.create_task(work)
+        context = copy_context()
+        context.run(logged_call.set, self.call_id)  # a webhook may have started this, which knows of no call
+        task = self._group.create_task(work, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -195,6 +198,10 @@ class CallSession:
     async def wait_ended(self) -> None:
         """Return once the call is released and all of it is closed."""
         await self._ended.wait()
+
+    def _warn(self, message: str, *details: str) -> None:
+        """Log something about this call; the running task may be a webhook's, which names no call."""
+        logger.warning(message, *details, extra={"call_id": self.call_id})
 
     def _hears_last_words(self, ended: e.CallEnded) -> bool:
         """Let the transcriber finish what the caller said before hanging up; the record is closed after it."""

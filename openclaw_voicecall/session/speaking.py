@@ -22,8 +22,9 @@ from openclaw_voicecall.session.tones import ToneQueue
 
 logger = logging.getLogger(__name__)
 
-FIRST_AUDIO_LIMIT = 3.5
-"""Seconds a synthesizer may take to its first audio before the next one is asked."""
+FIRST_AUDIO_LIMIT = 3.0
+"""Seconds a synthesizer may take to its first audio before the next one is asked. With the time until a filler is due
+and the one that a carrier needs to take over, this makes the longest silence, which is less than six seconds."""
 TICK_DELAY = 0.010
 """Seconds. A carrier plays in ticks of 20 ms, so sound that arrives waits half a tick on average; the recording
 places it where it was heard."""

@@ -70,7 +70,12 @@ class Takeover:
             return False  # it speaks; only this sentence broke off
         self._failed = event
         session.note(
-            "takeover", {"detail": "the carrier speaks and listens from here on", "why": event.detail}
+            "takeover",
+            {
+                "hop": "transcriber" if isinstance(event, e.TranscriptionFailed) else "synthesizer",
+                "detail": "the carrier speaks and listens from here on",
+                "why": event.detail,
+            },
         )
         session.start(self._ask_carrier(event))
         return True
@@ -123,7 +128,7 @@ class Takeover:
     async def _ask_carrier(self, event: e.TranscriptionFailed | e.UtteranceFailed) -> None:
         session = self._session
         if isinstance(event, e.TranscriptionFailed):
-            await self._agent_quiet()
+            await self._both_quiet()
         try:
             await session.parts.carrier.take_over(session.leg)
         except (VendorError, OSError) as error:
@@ -132,13 +137,16 @@ class Takeover:
             self._gave_up = True
             session.post(event)
 
-    async def _agent_quiet(self) -> None:
-        """What the agent says can still be heard, so it is not cut for ears that are lost anyway."""
+    async def _both_quiet(self) -> None:
+        """Cut neither the agent, who can still be heard, nor the caller: of a half sentence nobody makes sense."""
         session = self._session
+        ears = session.parts.listening
         try:
             async with asyncio.timeout(WORDS_LIMIT):
                 while session.call.snapshot().agent is not Agent.IDLE:
                     session.moved.clear()
                     await session.moved.wait()
+                if ears is not None:
+                    await ears.voice_paused()
         except TimeoutError:
             pass

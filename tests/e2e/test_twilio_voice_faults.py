@@ -9,161 +9,147 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import pytest
-from twilio_scenes import Played, Scene, Stage, answering, stage, together
+from hearing import APOLOGY, BRIDGE, HeldCall
+from twilio_scenes import Played, Stage, answering, stage, together
 from vendor_line import GREETING
 
 from openclaw_voicecall.media.resample import UlawEncoder
 from openclaw_voicecall.testing.emulators.clips import ClipBook
 from openclaw_voicecall.testing.emulators.elevenlabs import ElevenLabsEmulator
 from openclaw_voicecall.testing.emulators.openai_speech import OpenAISpeechEmulator, speech
-from openclaw_voicecall.testing.emulators.twilio_phone import AUDIBLE
 from openclaw_voicecall.testing.emulators.twilio_rest import Number
+from openclaw_voicecall.testing.emulators.voices import babble
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
-FAULTS = {
-    "401": ("refused", {}),
-    "quota": ("quota", {}),
-    "429": ("429", {}),
-    "500": ("500", {}),
-    "empty": ("no audio", {}),
-    "slow": ("no audio in time", {"seconds": 5.0}),
-    "cut": ("broke off", {}),
-    "hang": ("no audio in time", {}),
-}
-ANSWERS = {"What time is it?": "It is noon.", "Are you open?": "Until five."}
-APOLOGY = "I'm sorry, something went wrong on my side. Could you say that again?"
-LAST_PHRASE = "Thanks for waiting, nearly there."
-"""Fixed phrases are prepared in the order of the alphabet."""
-PATIENCE = 3
-"""How often a caller asks the same."""
+TIME, NOON = "What time is it?", "It is noon."
+OPEN, FIVE = "Are you open?", "Until five."
+ANSWERS = {TIME: NOON, OPEN: FIVE}
+FAULTS = ("401", "quota", "429", "500", "empty", "slow", "cut", "hang")
+SLOW = {True: 5.0, False: 1.0}
+PREPARED = "Thanks for waiting, nearly there."
+"""The last of the fixed phrases, which are prepared in the order of the alphabet."""
+TRIES = 3
+"""How often a caller asks the same thing."""
 
 
 @dataclass(frozen=True)
 class Case:
     fault: str
     always: bool
-    fallback: bool
+    spare: bool
+    """Whether there is a second synthesizer."""
 
-    @property
-    def name(self):
-        return f"{self.fault}-{'always' if self.always else 'once'}-{'fallback' if self.fallback else 'alone'}"
+    def __str__(self):
+        return f"{self.fault}-{'always' if self.always else 'once'}-{'spare' if self.spare else 'alone'}"
+
+    def strike(self, voice):
+        options = {"seconds": SLOW[self.always]} if self.fault == "slow" else {}
+        voice.fail_next(self.fault, times=0 if self.always else 1, **options)
 
 
-CASES = [Case(fault, always, fallback) for fault in FAULTS for always in (True, False) for fallback in (True, False)]
+CASES = {
+    str(case): case
+    for case in (Case(fault, always, spare) for spare in (False, True) for fault in FAULTS for always in (True, False))
+}
 
 
-def asking(heard_by: ClipBook):
-    """A caller who asks until there is an answer, then asks the next thing."""
+class Town:
+    """One service with a number for each case, and an ElevenLabs for each number."""
 
-    async def person(phone):
+    def __init__(self, here: Stage, voices: dict[Case, ElevenLabsEmulator]) -> None:
+        self.here, self.voices, self.book = here, voices, here.line.agent
+        self.questions = {question: here.line.words(question) for question in ANSWERS}
+        self.coral = ClipBook()
+        for text in (*ANSWERS.values(), *sentences(GREETING), *sentences(APOLOGY)):
+            encoder = UlawEncoder(24000)
+            self.coral.add(text, encoder.push(speech(text, "coral")) + encoder.finish())
+
+    async def hold(self, index, case):
+        twilio, voice, line = self.here.line.twilio, self.voices[case], self.here.line
+        number = number_of(index)
+        twilio.numbers[number] = Number(twilio.new_sid("PN"), number, voice_url=line.service.config["publicUrl"])
+        if not case.spare and not case.always:
+            async with asyncio.timeout(20):
+                await voice.until(lambda: spoken(voice, PREPARED) and not voice.open_streams)
+        for said in voice.spoken:
+            self.book.add(said.text, babble(said.text))
+        voice.clips = self.book
+        if not case.always:
+            case.strike(voice)
+        scene = await self.here.ring(f"+1555000{index:04d}", self.person, to=number)
+        call = HeldCall(scene.record, scene.journal, scene.call, line)
+        call.__dict__["voices"] = sorted([(f.start, "E", f.text) for f in scene.found if f.text] + [(f.start, "O", f.text) for f in self.coral.read(bytes(scene.call.phone.heard)) if f.text])
+        return call
+
+    async def person(self, phone):
         await phone.wait_for_agent(quiet=1.0)
         for question, answer in ANSWERS.items():
-            for _ in range(PATIENCE):
-                before = len(phone.heard)
-                await phone.say(heard_by.asked[question])
-                await phone.wait_for_agent(quiet=0.8)
-                if answer in [found.text for found in heard_by.read(bytes(phone.heard[before:]))]:
+            for _ in range(TRIES):
+                await phone.say(self.questions[question])
+                heard = await phone.wait_for_agent(quiet=0.8)
+                if answer in [found.text for found in self.book.read(heard) + self.coral.read(heard)]:
                     break
         phone.hang_up()
 
-    return person
+
+def number_of(index):
+    return f"+1267000{index:04d}"
 
 
-def longest_silence(call):
-    """Seconds in which neither side was heard."""
-    step = 160
-    heard = bytes(call.phone.heard)
-    loud = bytes((~byte & 0x7F) >= AUDIBLE for byte in range(256))
-    sound = [1 in heard[at : at + step].translate(loud) for at in range(0, len(heard), step)]
-    for at, audio in call.phone.said:
-        for block in range(round(at * 8000) // step, min(len(sound), (round(at * 8000) + len(audio)) // step + 1)):
-            sound[block] = True
-    longest = run = 0
-    for audible in sound:
-        run = 0 if audible else run + 1
-        longest = max(longest, run)
-    return longest * step / 8000
+def spoken(voice, text):
+    return text in [said.text for said in voice.spoken]
 
 
-async def _stage_of(cases, fallback, results):
+def sentences(text):
+    first, _, second = text.partition(". ")
+    return f"{first}.", second
+
+
+async def hold_calls(cases, *, spare):
+    """All cases of one kind at the same time."""
     async with AsyncExitStack() as stack:
         voices = {case: await stack.enter_async_context(ElevenLabsEmulator()) for case in cases}
         for case, voice in voices.items():
             if case.always:
-                voice.fail_next(case.fault, times=0, **FAULTS[case.fault][1])
-        numbers = {case: f"+1267000{index:04d}" for index, case in enumerate(cases, 1)}
-        tts = {}
-        if fallback:
-            spare = await stack.enter_async_context(OpenAISpeechEmulator())
-            tts = {"fallbacks": ["openai"], "openai": {"apiKey": "sk-emulated", "baseUrl": spare.url + "/v1"}}
+                case.strike(voice)
         config = {
-            "tts": tts,
+            "phrases": {"prepare": not spare},
             "numbers": {
-                numbers[case]: {"tts": {"providers": {"elevenlabs": {"baseUrl": voice.url}}}}
-                for case, voice in voices.items()
+                number_of(index): {"tts": {"providers": {"elevenlabs": {"baseUrl": voice.url}}}}
+                for index, voice in enumerate(voices.values())
             },
         }
+        if spare:
+            second = await stack.enter_async_context(OpenAISpeechEmulator())
+            config["tts"] = {
+                "fallbacks": ["openai"],
+                "openai": {"apiKey": "sk-emulated", "baseUrl": second.url + "/v1"},
+            }
         here = await stack.enter_async_context(stage(config, respond=answering(ANSWERS)))
-        results[fallback] = here
-        await _play(here, voices, numbers, results)
-
-
-async def _play(here, voices, numbers, results):
-    book = here.line.agent
-    book.asked = {question: here.line.words(question) for question in ANSWERS}
-    for text in (*ANSWERS.values(), "I'm sorry, something went wrong on my side.", "Could you say that again?", "Hello, this is Clawdbot.", "I'm here to help you today."):
-        encoder = UlawEncoder(24000)
-        book.add(text, encoder.push(speech(text, "coral")) + encoder.finish())
-    for case, voice in voices.items():
-        here.line.twilio.numbers[numbers[case]] = Number(
-            here.line.twilio.new_sid("PN"), numbers[case], voice_url=here.line.service.config["publicUrl"]
-        )
-        for spoken in voice.spoken:
-            from openclaw_voicecall.testing.emulators.voices import babble
-            book.add(spoken.text, babble(spoken.text))
-        if not case.always:
-            async with asyncio.timeout(20):
-                await voice.until(lambda voice=voice: LAST_PHRASE in [spoken.text for spoken in voice.spoken] and not voice.open_streams)
-            for spoken in voice.spoken:
-                book.add(spoken.text, babble(spoken.text))
-            voice.fail_next(case.fault, **FAULTS[case.fault][1])
-        voice.clips = book
-    played = await together(
-        {
-            case.name: here.ring(f"+1555000{index:04d}", asking(book), to=numbers[case])
-            for index, case in enumerate(voices, 1)
-        }
-    )
-    results.update(played)
-    results["stderr", here] = here.line.service.stderr
-    results["refusals", here] = here.line.twilio.refusals + here.line.chat.refusals + here.line.openai.refusals
+        town = Town(here, voices)
+        return await together({str(case): town.hold(index, case) for index, case in enumerate(cases)})
 
 
 @pytest.fixture(scope="module")
 def played():
-    results = Played()
-
     async def run():
-        await asyncio.gather(
-            *(_stage_of([case for case in CASES if case.fallback is fallback], fallback, results) for fallback in (True, False))
-        )
+        kinds = [
+            hold_calls([case for case in CASES.values() if case.spare is spare], spare=spare)
+            for spare in (False, True)
+        ]
+        return await asyncio.gather(*kinds)
 
-    asyncio.run(run())
-    return results
+    played = Played()
+    for kind in asyncio.run(run()):
+        played.update(kind)
+    return played
 
 
-def test_print(played):
-    import time
-    for case in CASES:
-        try:
-            scene = played[case.name]
-        except Exception as error:
-            print(case.name, "FAILED", repr(error)[:600])
-            continue
-        print(case.name, scene.heard, "SILENCE", longest_silence(scene.call), scene.call.application_error, scene.record["endReason"], scene.call.said_by_carrier, scene.call.time_limit, max(w.latency for w in scene.call.webhooks))
-        print("    ", scene.lines)
-        print("    ", [(e["data"].get("hop"), e["data"].get("detail"), e["data"].get("action")) for e in scene.journal if e["event"] == "vendor-failed"])
-    for key, value in played.items():
-        if isinstance(key, tuple) and key[0] in("refusals",):
-            print(key[0], value)
+@pytest.mark.parametrize("name", CASES)
+def test_print(played, name):
+    call = played[name]
+    print(name, [v[1:] for v in call.voices], "SILENCE", call.silence, call.call.application_error, call.record["endReason"], call.call.said_by_carrier, call.call.time_limit, max(w.latency for w in call.call.webhooks))
+    print("    ", call.transcript, [(hook.kind, hook.status, hook.problem) for hook in call.call.webhooks if hook.problem])
+    print("\n".join(l[36:] for l in call.log if "INFO" not in l))
+    print(call.line.twilio.refusals , call.line.chat.refusals , call.line.openai.refusals)

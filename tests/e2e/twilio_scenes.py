@@ -6,7 +6,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from vendor_line import CALLER, OURS, VendorLine, vendor_line
 
 from openclaw_voicecall.cli.client import ControlClient
+from openclaw_voicecall.errors import CallNotFound
 from openclaw_voicecall.media.g711 import ulaw_to_pcm
 from openclaw_voicecall.testing.emulators.clips import Found
 from openclaw_voicecall.testing.emulators.twilio import Call, Pickup
@@ -35,9 +36,9 @@ class Scene:
     """What was heard of the agent, with its place in the audio."""
 
     @property
-    def heard(self) -> list[str]:
-        """What was heard of the agent, as texts, in order."""
-        return [found.text for found in self.found if found.text]
+    def heard(self) -> str:
+        """What was heard of the agent."""
+        return " ".join(found.text for found in self.found if found.text)
 
     @property
     def lines(self) -> list[tuple[str, str]]:
@@ -65,11 +66,17 @@ class Stage:
         self, to: str = CALLER, person: Script = None, *, pickup: Pickup = Pickup(), **order: Any
     ) -> Scene:
         """We call somebody."""
-        async with self._dialling:
-            self.line.twilio.pickup, self.line.twilio.person = pickup, person
+        async with self.answered_by(person, pickup):
             record = await self.client.place_call({"to": to, "mode": "conversation", **order})
             call = await self.dialled(to)
         return await self.over(call, record["callId"])
+
+    @asynccontextmanager
+    async def answered_by(self, person: Script, pickup: Pickup = Pickup()) -> AsyncIterator[None]:
+        """Calls that are placed meanwhile are this person's."""
+        async with self._dialling:
+            self.line.twilio.pickup, self.line.twilio.person = pickup, person
+            yield
 
     async def dialled(self, to: str) -> Call:
         """The newest call to a number, once Twilio has it."""
@@ -84,11 +91,11 @@ class Stage:
         """Wait for the end of a call and of its record."""
         async with asyncio.timeout(CALL_LIMIT):
             await call.finished()
-            while True:
-                record = await self.client.get_call(call_id or call.sid)
-                if record["endReason"]:
-                    break
+            record: dict[str, Any] = {"endReason": None}
+            while not record["endReason"]:
                 await asyncio.sleep(0.05)
+                with suppress(CallNotFound):  # Twilio's id is in the store a moment after the call
+                    record = await self.client.get_call(call_id or call.sid)
         journal = await self.client.journal(record["callId"])
         heard = bytes(call.phone.heard) if call.phone is not None else b""
         return Scene(call, record, journal, self.line.agent.read(heard))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,9 @@ def programs(folder: Path, patch: pytest.MonkeyPatch) -> tuple[FakeNgrok, FakeTa
 
 
 def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits to be reaped does not."""
+    if not Path("/proc/self/stat").exists():
+        return subprocess.run(["ps", "-p", str(pid)], capture_output=True, check=False).returncode == 0
     try:
         return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:

@@ -314,6 +314,8 @@ class Call:
         following: Fetch | str | None = source
         while following is not None and not self.over:
             document = await self._document(following)
+            if self.over:
+                return
             if document is None:
                 self.answer()
                 await perform(self, Document((Verb("Say", {}, APOLOGY),)), "")
