@@ -218,6 +218,15 @@ class CallMachine(CallModel, RuleBasedStateMachine):
     def say_something(self):
         self.tell(e.SayRequested("Something of the owner."))
 
+    @precondition(lambda self: self.steps > 10)
+    @rule(news=st.sampled_from([e.TransferAnswered(), e.TransferFailed("busy")]))
+    def hand_over(self, news):
+        """The far party is handed over, and the other number answers or does not; or news come of nothing."""
+        self.tell(e.TransferRequested("+15550002222"))
+        if self.view().transferring:
+            self.tell(e.MediaLost())
+        self.tell(news)
+
     @precondition(lambda self: self.steps > 20)
     @rule(farewell=st.sampled_from(["", FAREWELL]))
     def hang_up(self, farewell):

@@ -157,7 +157,7 @@ class CallModel:
 
     def may_talk(self) -> bool:
         view = self.view()
-        return view.leg is Leg.UP and view.media is Media.FLOWING
+        return view.leg is Leg.UP and view.media is Media.FLOWING and not view.transferring
 
     def check_turns_written(self) -> None:
         """What was heard of a turn that is over is on the record."""
