@@ -31,6 +31,8 @@ class CarrierCapabilities:
     limits_duration: bool = False
     """Can be told how long a call that we did not place may last."""
     machine_detection: bool = False
+    billed: bool = True
+    """Its calls reach the phone network and cost money. The limits on spending are for such carriers only."""
     explicit_answer: bool = False
     """Answers by a REST call of ours, not in the reply to its webhook."""
 

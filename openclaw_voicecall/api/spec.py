@@ -14,6 +14,7 @@ from openclaw_voicecall.api.clock import Clock, Ids
 from openclaw_voicecall.api.numbers import NumberDesk
 from openclaw_voicecall.api.responder import Responder, ToolHandler
 from openclaw_voicecall.api.speech import Synthesizer, Transcriber, TurnDetector
+from openclaw_voicecall.api.store import CallStore
 from openclaw_voicecall.config.base import CamelModel
 
 
@@ -33,6 +34,8 @@ class Runtime:
     """Public URL of the webhook of a carrier, by its name. Valid once the server listens."""
     host: Any = None
     """The host program, where there is one."""
+    store: CallStore | None = None
+    """Records of all calls, where a service runs."""
 
 
 class Spec(Protocol):

@@ -92,6 +92,19 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallTimes:
+    """When and whereto a call was, without what was said: enough to count calls and minutes. Times are Unix seconds."""
+
+    carrier: str
+    direction: str
+    to_number: str
+    created_at: float
+    answered_at: float | None = None
+    ended_at: float | None = None
+    end_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
     """One thing that happened to a call, and what was ordered because of it."""
 
@@ -138,6 +151,23 @@ class CallStore(Protocol):
             session_key: Compared as a whole.
             since: Unix seconds; calls created before are left out.
             limit: How many at most. Newest first.
+        """
+        ...
+
+    async def call_times(self, *, since: float) -> Sequence[CallTimes]:
+        """Of every call that was created then or later, newest first.
+
+        Args:
+            since: Unix seconds.
+        """
+        ...
+
+    async def keyed_call(self, key: str, *, since: float) -> CallRecord | None:
+        """The newest call with this `idempotencyKey` in its metadata that was created then or later.
+
+        Args:
+            key: Compared as a whole.
+            since: Unix seconds.
         """
         ...
 

@@ -148,7 +148,8 @@ def _turn_request(
         language=plan.language,
         agent_id=plan.agent_id,
         can_send_digits=capabilities.dtmf_out != "none",
-        can_transfer=capabilities.transfer and (record.direction == "outbound" or bool(allowed)),
+        can_transfer=capabilities.transfer
+        and (record.direction == "outbound" if allowed is None else bool(allowed)),
         transfer_to=allowed,
     )
 

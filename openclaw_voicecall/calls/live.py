@@ -123,7 +123,9 @@ class LiveCall:
             session.post(TransferAnswered())
             return LegOrder(action="hang-up" if verdict == "completed" else "none")
         session.post(TransferFailed(verdict))
-        if await session.takeover.next_stream():
+        if session.parts.capabilities.limits_duration:
+            session.start(self.limit_duration())  # for the transfer it was lifted
+        if await session.takeover.next_stream(lost=False):
             return LegOrder(action="stream")
         return await self.next_turn()
 

@@ -5,12 +5,17 @@ from typing import TYPE_CHECKING
 from openclaw_voicecall.api.policy import CallOffer, CallPlan
 from openclaw_voicecall.calls.engines import DEFAULT_RESPONDER
 from openclaw_voicecall.config.callers import is_anonymous
+from openclaw_voicecall.config.sections import DISCLOSURE, RECORDING_NOTICE
+from openclaw_voicecall.core.policy import MustSay
+from openclaw_voicecall.media.speakable import speakable
 
 if TYPE_CHECKING:
     from openclaw_voicecall.config.schema import VoiceCallConfig
 
 
 _ONE_CALL = ":voice:call:"
+_SAYS_SO = "ai assistant"
+"""A greeting with these words in it discloses what is speaking."""
 
 
 def plan_call(
@@ -29,6 +34,19 @@ def plan_call(
         agent_id=config.agent_id or "",
         response_timeout=config.response_timeout_ms / 1000,
     )
+
+
+def must_say(
+    config: "VoiceCallConfig", offer: CallOffer, greeting: str, *, recorded: bool
+) -> tuple[MustSay, ...]:
+    """What has to be heard before anything else is said on a call that begins with this greeting."""
+    disclosure, notice = config.disclosure, config.recording.notice
+    if disclosure is None:
+        disclosure = DISCLOSURE if offer.billed and _SAYS_SO not in greeting.lower() else ""
+    if notice is None:
+        notice = RECORDING_NOTICE if offer.billed else ""
+    lines = (MustSay("disclosure", disclosure), MustSay("recording", notice if recorded else ""))
+    return tuple(line for line in lines if speakable(line.text))
 
 
 def session_key(config: "VoiceCallConfig", far_number: str, call_id: str = "") -> str:

@@ -6,7 +6,7 @@ question. The limits are those of a call.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -213,10 +213,11 @@ async def transcribe(stream: TranscriptionStream, audio: bytes, enough: Callable
 
     listening = asyncio.create_task(listen())
     try:
-        async for done_speaking in _frames(stream, audio, listening):
-            settled = finals and time.monotonic() - last_word[0] > SETTLE
-            if listening.done() or (done_speaking and settled):
-                break
+        async with aclosing(_frames(stream, audio, listening)) as frames:
+            async for done_speaking in frames:
+                settled = finals and time.monotonic() - last_word[0] > SETTLE
+                if listening.done() or (done_speaking and settled):
+                    break
         if listening.done():
             await listening
     finally:
@@ -227,7 +228,7 @@ async def transcribe(stream: TranscriptionStream, audio: bytes, enough: Callable
 
 async def _frames(
     stream: TranscriptionStream, audio: bytes, listening: asyncio.Task[None]
-) -> AsyncIterator[bool]:
+) -> AsyncGenerator[bool, None]:
     """Send the line's audio in real time; says after each frame whether the turn is over."""
     begin, end = LEAD, LEAD + seconds(len(audio))
     line = silence(LEAD * 1000) + audio + silence((TURN_AFTER + FINAL_LIMIT) * 1000)

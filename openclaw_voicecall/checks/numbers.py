@@ -1,6 +1,8 @@
 """The numbers: does the carrier ask us when one of them is called?"""
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -12,9 +14,9 @@ from openclaw_voicecall.checks.report import Finding, Report, Status, attempt
 if TYPE_CHECKING:
     from openclaw_voicecall.config.schema import VoiceCallConfig
 
-HOP = "number"
+NUMBER = "number"
 LIMIT = 60.0
-"""Seconds for one number: a look, a change and another look."""
+"""Seconds for a look at one number, and for a change."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 Consent = Callable[[str], bool]
@@ -46,71 +48,92 @@ async def check_numbers(
     if not ours:
         report.add(
             Finding(
-                hop=HOP,
+                hop=NUMBER,
                 status=Status.FAILED,
                 text="no number is configured",
                 cause="fromNumber is not set: nobody can be called, and nobody can call",
                 fix=f"set fromNumber to a number of the {carrier.name} account, such as +15550001234",
             )
         )
-    inbound = config.inbound_policy != "disabled"
-    for number in ours:
-
-        async def look(number: str = number) -> Finding:
-            async with carrier.spec.numbers(carrier.settings, runtime) as desk:
-                return await _check(desk, carrier.name, number, url, inbound=inbound, consent=consent)
-
-        report.add(await attempt(look, hop=HOP, name=number, limit=LIMIT, section=carrier.section))
-
-
-async def _check(
-    desk: NumberDesk, carrier: str, number: str, url: str, *, inbound: bool, consent: Consent | None
-) -> Finding:
-    settings = await desk.read(number)
     # Who takes no calls needs none to arrive.
-    bad = Status.FAILED if inbound else Status.WARNING
-    if settings is None:
-        return Finding(
-            hop=HOP,
-            name=number,
-            status=bad,
-            text=f"the {carrier} account has no such number",
-            cause="calls to it do not come here; calls from it work only where it is a verified caller id",
-            fix="set fromNumber to a number of this account, or use the account that owns it",
+    severity = Status.FAILED if config.inbound_policy != "disabled" else Status.WARNING
+    for number in ours:
+        visit = _Visit(carrier, runtime, number, url, severity)
+        finding = await attempt(visit.look, hop=NUMBER, name=number, limit=LIMIT, section=carrier.section)
+        # People may think as long as they like; only the carrier has a limit.
+        if visit.wrong and consent is not None and consent(visit.question):
+            finding = await attempt(visit.mend, hop=NUMBER, name=number, limit=LIMIT, section=carrier.section)
+        report.add(finding)
+
+
+@dataclass(slots=True)
+class _Visit:
+    """A look at one number, and maybe its change."""
+
+    carrier: Part
+    runtime: Runtime
+    number: str
+    url: str
+    severity: Status
+    """How bad it is when calls do not come here."""
+    wrong: str = ""
+    """Why calls do not come here, where that can be changed."""
+
+    @property
+    def question(self) -> str:
+        return f"{self.number}: {self.wrong}. Set it to {self.url} at {self.carrier.name}?"
+
+    async def look(self) -> Finding:
+        async with self._desk() as desk:
+            settings = await desk.read(self.number)
+        name = self.carrier.name
+        if settings is None:
+            return self._finding(
+                f"the {name} account has no such number",
+                cause="calls to it do not come here; calls from it work only where it is a verified caller id",
+                fix="set fromNumber to a number of this account, or use the account that owns it",
+            )
+        if not settings.takes_calls:
+            return self._finding(
+                "it cannot be called",
+                cause=f"{name} says that the number has no voice",
+                fix="choose a number with voice",
+            )
+        self.wrong = _what_is_wrong(settings, name, self.url)
+        if self.wrong:
+            return self._finding(
+                "calls to it do not come here",
+                cause=self.wrong,
+                fix=f"`openclaw-voicecall doctor --fix` sets it; by hand: {self.url} with POST, at {name}",
+            )
+        return self._good(f"{name} asks {self.url} when it is called")
+
+    async def mend(self) -> Finding:
+        name = self.carrier.name
+        async with self._desk() as desk:
+            await desk.set_voice_url(self.number, self.url)
+            changed = await desk.read(self.number)
+        left = (
+            _what_is_wrong(changed, name, self.url)
+            if changed
+            else f"{name} does not show the number any more"
         )
-    if not settings.takes_calls:
-        return Finding(
-            hop=HOP,
-            name=number,
-            status=bad,
-            text="it cannot be called",
-            cause=f"{carrier} says that the number has no voice",
-            fix="choose a number with voice",
+        if left:
+            fix = f"set {self.url} with POST by hand, at {name}"
+            return self._finding("it was set, and is still wrong", cause=left, fix=fix)
+        return self._good(f"now {name} asks {self.url} when it is called; before, {self.wrong}")
+
+    def _desk(self) -> AbstractAsyncContextManager[NumberDesk]:
+        opened: AbstractAsyncContextManager[NumberDesk] = self.carrier.spec.numbers(
+            self.carrier.settings, self.runtime
         )
-    wrong = _what_is_wrong(settings, carrier, url)
-    if not wrong:
-        return Finding(hop=HOP, name=number, text=f"{carrier} asks {url} when it is called")
-    if consent is None or not consent(f"{number}: {wrong}. Set it to {url} at {carrier}?"):
-        return Finding(
-            hop=HOP,
-            name=number,
-            status=bad,
-            text="calls to it do not come here",
-            cause=wrong,
-            fix=f"`openclaw-voicecall doctor --fix` sets it; by hand: {url} with POST, at {carrier}",
-        )
-    await desk.set_voice_url(number, url)
-    changed = await desk.read(number)
-    if changed is None or (left := _what_is_wrong(changed, carrier, url)):
-        return Finding(
-            hop=HOP,
-            name=number,
-            status=Status.FAILED,
-            text="it was set, and is still wrong",
-            cause=left if changed is not None else f"{carrier} does not show the number any more",
-            fix=f"set {url} with POST by hand, at {carrier}",
-        )
-    return Finding(hop=HOP, name=number, text=f"now {carrier} asks {url} when it is called; before, {wrong}")
+        return opened
+
+    def _good(self, text: str) -> Finding:
+        return Finding(hop=NUMBER, name=self.number, text=text)
+
+    def _finding(self, text: str, *, cause: str, fix: str) -> Finding:
+        return Finding(hop=NUMBER, name=self.number, status=self.severity, text=text, cause=cause, fix=fix)
 
 
 def _what_is_wrong(settings: NumberSettings, carrier: str, url: str) -> str:

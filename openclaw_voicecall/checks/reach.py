@@ -203,7 +203,9 @@ async def _check_stream(site: Site) -> Finding:
             await socket.send_str(word)
             message = await socket.receive(timeout=ECHO)
             if message.data == word:
-                return Finding(hop=STREAM, text=f"a WebSocket to {_start(url)} passes in both directions")
+                return Finding(
+                    hop=STREAM, text=f"a WebSocket below {_streams(url)} passes in both directions"
+                )
             cause = "the WebSocket opens, and something else than what was sent comes back, or it is closed"
     except aiohttp.WSServerHandshakeError as error:
         headers: Mapping[str, str] = error.headers or {}
@@ -224,7 +226,7 @@ def _no_socket(answer: _Answer, url: str, site: Site) -> _Fault:
     if answer.proven:
         return _moved(answer, url)
     stranger = _stranger(answer, url, site)
-    path = urlsplit(url).path.rpartition("/")[0].rpartition("/")[0]
+    path = urlsplit(_streams(url)).path
     fix = f"let the proxy or tunnel lead {path} of the same host to {site.where} too, WebSockets included"
     return _Fault("the path of the media streams does not lead here", stranger.cause, fix)
 
@@ -350,6 +352,11 @@ def _moved(answer: _Answer, url: str) -> _Fault:
 def _start(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}{parts.path}"
+
+
+def _streams(url: str) -> str:
+    """Where all media streams are, from the address of one: the last two parts are carrier and token."""
+    return _start(url).rpartition("/")[0].rpartition("/")[0]
 
 
 def _failed(hop: str, fault: _Fault) -> Finding:

@@ -1,5 +1,6 @@
 """All checks, in the order of a call's way."""
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from openclaw_voicecall.calls.engines import LOCAL_LINE
 from openclaw_voicecall.checks.accounts import check_accounts
 from openclaw_voicecall.checks.audible import Rehearsal, check_by_ear
 from openclaw_voicecall.checks.configuration import Setting, check_configuration
-from openclaw_voicecall.checks.numbers import Consent, check_numbers
+from openclaw_voicecall.checks.numbers import NUMBER, Consent, check_numbers
 from openclaw_voicecall.checks.reach import ADDRESS, SIGNATURE, STREAM, check_reach
 from openclaw_voicecall.checks.report import Finding, Report, Status, failure
 from openclaw_voicecall.checks.site import open_site
@@ -21,6 +22,10 @@ from openclaw_voicecall.checks.words import phrase_for
 
 if TYPE_CHECKING:
     from openclaw_voicecall.config.schema import VoiceCallConfig
+
+
+SITE_LIMIT = 60.0
+"""Seconds to find the running service, or to listen in its place, with its tunnel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +62,10 @@ async def examine(examination: Examination, report: Report) -> None:
     url = await _check_public(
         report, examination, setting, runtime, carrier_works=parts.carrier not in broken
     )
-    if url and parts.carrier not in broken:
+    if parts.carrier in broken and parts.carrier.spec.numbers is not None:
+        text = f"{parts.carrier.name} was not asked: its account does not work"
+        report.add(Finding(hop=NUMBER, status=Status.SKIPPED, text=text))
+    elif url:
         await check_numbers(report, config, parts.carrier, runtime, url=url, consent=examination.consent)
     if examination.audible:
         await check_by_ear(report, parts, runtime, _rehearsal(config, examination.phrase), broken)
@@ -80,11 +88,12 @@ async def _check_public(
         return configured
     try:
         async with AsyncExitStack() as stack:
-            site = await stack.enter_async_context(open_site(config, carrier, runtime, setting.state))
+            async with asyncio.timeout(SITE_LIMIT):
+                site = await stack.enter_async_context(open_site(config, carrier, runtime, setting.state))
             return await check_reach(report, site, carrier)
     except Exception as error:  # whatever opening it raises, it is this hop that does not work
         if carrier_works:
-            report.add(failure(error, hop=ADDRESS, section="serve and tunnel"))
+            report.add(failure(error, hop=ADDRESS, limit=SITE_LIMIT, section="serve and tunnel"))
         else:
             text = f"{carrier.name} cannot be opened"
             for hop in (ADDRESS, SIGNATURE, STREAM):

@@ -73,10 +73,15 @@ def examined(
     return report
 
 
+def on_terminal() -> bool:
+    """Whether somebody is there who can be asked."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
 def _consent(invocation: Invocation, fix: bool) -> Callable[[str], bool] | None:
     if fix:
         return lambda question: True
-    if invocation.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if invocation.as_json or not on_terminal():
         return None
     return lambda question: click.confirm(question, default=False)
 

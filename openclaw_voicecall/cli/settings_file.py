@@ -12,6 +12,7 @@ import platformdirs
 from openclaw_voicecall.config.load import CONFIG_VARIABLE, FILE_NAMES, load_config, read_config
 from openclaw_voicecall.config.read import parse, read_file
 from openclaw_voicecall.config.schema import VoiceCallConfig
+from openclaw_voicecall.config.secrets import redacted
 from openclaw_voicecall.config.shapes import Shape, canonical
 from openclaw_voicecall.config.tree import Tree, look_up, tidy, with_value, without
 from openclaw_voicecall.errors import ConfigError
@@ -19,6 +20,15 @@ from openclaw_voicecall.plugins import Registry
 
 _KEYS = {"account_sid": ("accountSid", False), "auth_token": ("authToken", True), "api_key": ("apiKey", True)}
 """What accounts need, by field: its name in the file, and whether it is a secret."""
+
+
+def named_new_file(source: str | None) -> Path | None:
+    """The file that an option or the environment names and that is not there yet."""
+    named = source or os.environ.get(CONFIG_VARIABLE, "").strip()
+    if not named or named.startswith("{"):
+        return None
+    path = Path(named).expanduser().absolute()
+    return None if path.exists() else path
 
 
 class SettingsFile:
@@ -44,8 +54,8 @@ class SettingsFile:
         Raises:
             ConfigError: It cannot be read, or is not one that this program may rewrite.
         """
-        if source is not None and not Path(source).expanduser().exists():
-            return cls(Path(source).expanduser(), {}, registry)
+        if (new := named_new_file(source)) is not None:
+            return cls(new, {}, registry)
         raw = read_config(source, os.environ)
         if raw.path is None and os.environ.get(CONFIG_VARIABLE, "").strip():
             raise ConfigError(
@@ -63,10 +73,10 @@ class SettingsFile:
         tree = canonical(tidy(raw.data, problems), Shape(model=registry.config_model()), (), problems)
         return cls(raw.path.absolute(), tree, registry)
 
-    def get(self, key: str) -> str | None:
-        """The text of a setting such as `tts.provider`; None where the file has none."""
-        value = look_up(self._tree, key.split("."))
-        return value if isinstance(value, str) else None
+    def in_force(self, key: str) -> str:
+        """The text that a setting has with environment, old spellings and defaults; empty for none."""
+        value = look_up(redacted(self._config()), key.split("."))
+        return value if isinstance(value, str) else ""
 
     def set(self, key: str, value: str) -> None:
         """Change a setting; empty text takes it away."""
@@ -75,13 +85,10 @@ class SettingsFile:
 
     def complete_public_url(self) -> None:
         """Give a `publicUrl` without a path the path of the webhooks: that is where carriers have to go."""
-        url = self.get("publicUrl") or ""
-        try:
-            bare = bool(url) and not urlsplit(url).path.strip("/")
-        except ValueError:
-            return  # the loader says what is wrong with it
-        if bare:
-            self.set("publicUrl", url.rstrip("/") + self._config().serve.path)
+        url = look_up(self._tree, ("publicUrl",))
+        config = self._config()
+        if isinstance(url, str) and config.public_url and not urlsplit(config.public_url).path.strip("/"):
+            self.set("publicUrl", url.rstrip("/") + config.serve.path)
 
     def missing_keys(self) -> list[tuple[str, bool]]:
         """Settings that the chosen accounts need and neither file nor environment has; and whether each is secret."""

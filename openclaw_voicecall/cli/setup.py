@@ -1,11 +1,11 @@
 """The command that writes the configuration file."""
 
-import sys
+from collections.abc import Set
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from openclaw_voicecall.cli.doctor import EXIT_FAILED, examined
+from openclaw_voicecall.cli.doctor import EXIT_FAILED, examined, on_terminal
 from openclaw_voicecall.cli.options import Invocation, PhoneNumber, common_options, echo_json
 
 if TYPE_CHECKING:
@@ -57,9 +57,10 @@ def setup(
     Exits like doctor.
     """
     from openclaw_voicecall.cli.settings import load_plugins
-    from openclaw_voicecall.cli.settings_file import SettingsFile
+    from openclaw_voicecall.cli.settings_file import SettingsFile, named_new_file
+    from openclaw_voicecall.plugins import load_registry
 
-    registry = load_plugins(invocation)
+    registry = load_registry() if named_new_file(invocation.config) else load_plugins(invocation)
     file = SettingsFile.find(invocation.config, registry)
     given: dict[str, Any] = {
         "provider": provider,
@@ -71,11 +72,11 @@ def setup(
         "inboundPolicy": inbound_policy,
         "twilio.accountSid": account_sid,
     }
+    given = {key: value for key, value in given.items() if value is not None}
     for key, value in given.items():
-        if value is not None:
-            file.set(key, value)
-    if not invocation.as_json and sys.stdin.isatty() and sys.stdout.isatty():
-        _ask(file, registry, {key for key, value in given.items() if value is not None})
+        file.set(key, value)
+    if not invocation.as_json and on_terminal():
+        _ask(file, registry, given.keys())
     file.complete_public_url()
     written = file.write()
     if not invocation.as_json:
@@ -86,37 +87,32 @@ def setup(
         None if no_doctor else examined(invocation, audible=not no_audible, public=not no_public, fix=fix)
     )
     if invocation.as_json:
-        echo_json(
-            {
-                "file": str(file.path),
-                "written": written,
-                "backup": str(file.backup) if file.backup else None,
-                "doctor": report.to_json() if report else None,
-            }
-        )
+        backup = str(file.backup) if file.backup else None
+        found = report.to_json() if report else None
+        echo_json({"file": str(file.path), "written": written, "backup": backup, "doctor": found})
     if report is not None and not report.ok:
         raise click.exceptions.Exit(EXIT_FAILED)
 
 
-def _ask(file: "SettingsFile", registry: "Registry", given: set[str]) -> None:
+def _ask(file: "SettingsFile", registry: "Registry", given: Set[str]) -> None:
     """Ask for what no option said; what is in force is the answer of who just presses return."""
 
-    def ask(key: str, question: str, names: list[str] | None = None, default: str = "") -> None:
+    def ask(key: str, question: str, names: list[str] | None = None) -> None:
         if key in given:
             return
-        current = file.get(key) or default
+        current = file.in_force(key)
         choice = click.Choice(sorted(names)) if names else None
         answer = click.prompt(question, default=current, type=choice, show_default=bool(current))
-        if answer != current or (answer and file.get(key) is None and answer != default):
+        if answer != current:
             file.set(key, answer)
 
-    ask("provider", "Carrier", list(registry.carriers), "local")
-    if (file.get("provider") or "local") != "local":
+    ask("provider", "Carrier", list(registry.carriers))
+    if file.in_force("provider") != "local":
         ask("fromNumber", "Your number, such as +15550001234 (empty for none)")
         ask("publicUrl", "Public https address of this service (empty where a tunnel makes one)")
-        ask("inboundPolicy", "Who may call in", list(_POLICIES), "disabled")
-    ask("streaming.provider", "Transcriber", list(registry.transcribers), "local")
-    ask("tts.provider", "Synthesizer", list(registry.synthesizers), "local")
+        ask("inboundPolicy", "Who may call in", list(_POLICIES))
+    ask("streaming.provider", "Transcriber", list(registry.transcribers))
+    ask("tts.provider", "Synthesizer", list(registry.synthesizers))
     ask("responseModel", "Responder, such as xai/grok-4.3 (empty for the demo that answers by rules)")
     for key, secret in file.missing_keys():
         answer = click.prompt(

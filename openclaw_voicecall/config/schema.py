@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, ValidationError, create_model, model_vali
 from openclaw_voicecall.config import sections as s
 from openclaw_voicecall.config import sections_openclaw as known
 from openclaw_voicecall.config import sections_speech as speech
+from openclaw_voicecall.config import sections_spending as costs
 from openclaw_voicecall.config.base import CamelModel
 from openclaw_voicecall.config.fields import NotNegative, OwnPath, Positive, PublicUrl, Words, wrong
 from openclaw_voicecall.config.numbers import E164
@@ -98,6 +99,10 @@ class VoiceCallConfig(CamelModel):
     """For tests on one machine only."""
     language: Words = "en"
     """Language of the talk, as a BCP 47 tag."""
+    disclosure: str | None = None
+    """Said first on every call, and not to be interrupted: that the voice is no human being's. Empty for none. If not
+    set, calls over a carrier that bills begin with "This is an AI assistant.", unless that is what their greeting or
+    message says: it has "AI assistant" in it."""
     notify_url: s.NotifyUrl | None = None
     """Where the record of every call that ended is sent by POST, as JSON. Plain http only to this machine."""
     notify_secret: SecretStr | None = None
@@ -105,6 +110,7 @@ class VoiceCallConfig(CamelModel):
     python: Words | None = None
     """Python interpreter that OpenClaw's plugin starts this service with; read by the plugin."""
     outbound: s.OutboundConfig = s.OutboundConfig()
+    spending: costs.SpendingConfig = costs.SpendingConfig()
     serve: s.ServeConfig = s.ServeConfig()
     tunnel: s.TunnelConfig = s.TunnelConfig()
     tailscale: s.TailscaleConfig | None = None
@@ -186,6 +192,8 @@ class VoiceCallConfig(CamelModel):
         said = self.phrases
         texts = (
             greeting,
+            s.DISCLOSURE if self.disclosure is None else self.disclosure,
+            s.RECORDING_NOTICE if self.recording.notice is None else self.recording.notice,
             *said.fillers,
             said.apology,
             said.goodbye,

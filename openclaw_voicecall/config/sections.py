@@ -4,9 +4,7 @@ Times that end in `_ms` are milliseconds, those that end in `_seconds` or `_sec`
 too are taken from there.
 """
 
-import ipaddress
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
@@ -20,14 +18,22 @@ from openclaw_voicecall.config.fields import (
     Positive,
     UrlPath,
     Words,
+    address_parts,
+    is_loopback,
     wrong,
 )
 from openclaw_voicecall.config.numbers import E164
+from openclaw_voicecall.config.sections_spending import Country, NumberClass, QuietHoursConfig
 from openclaw_voicecall.config.shapes import NO_EFFECT
 from openclaw_voicecall.core.policy import CallPolicy
 
 FUNNEL_PORTS = (443, 8443, 10000)
 """Ports that Tailscale opens to the internet."""
+
+DISCLOSURE = "This is an AI assistant."
+"""What calls begin with where `disclosure` is not set, and their first words do not say it themselves."""
+RECORDING_NOTICE = "This call is recorded."
+"""What is said before a recording where `recording.notice` is not set."""
 
 _CORE = CallPolicy()
 
@@ -37,26 +43,12 @@ def _ms(seconds: float) -> int:
 
 
 def _notify_url(text: str) -> str:
-    # The text is not repeated in the messages: such addresses often hold a key.
-    try:
-        parts = urlsplit(text)
-        right = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0 and text.isascii()
-    except ValueError:
-        right = False
-    if not right or any(character.isspace() for character in text):
-        raise wrong("expected an address such as https://hooks.example.com/calls")
+    parts = address_parts(text, expected="an address such as https://hooks.example.com/calls")
     if parts.username is not None or parts.fragment:
         raise wrong("expected an address without user name or fragment")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise wrong("expected https: plain http would show the talk to everybody on the way")
     return text
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _with_code(text: str) -> str:
@@ -95,6 +87,20 @@ class OutboundConfig(CamelModel):
     """Have the carrier tell people from machines, where it can; it bills that."""
     voicemail_window_ms: Positive = _ms(_CORE.voicemail_window)
     """Only a beep this soon after the answer counts as a machine's, ms."""
+    countries: tuple[Country, ...] | None = None
+    """Countries that may be called, as two letters: `["US", "DE"]`. If not set, those of the numbers in this
+    configuration: `fromNumber`, `toNumber`, `allowFrom`, `numbers`, `transfer.allowed`. `*` is any, except countries
+    known for one-ring numbers, which have to be named."""
+    allow: tuple[NumberClass, ...] = ()
+    """Kinds of numbers that may be called although they cost more, or wake a rescue service."""
+    dials_per_minute: Positive = 10
+    """Calls placed within a minute, at most. This and the next two outlive a restart."""
+    dials_per_number_per_hour: Positive = 3
+    """Calls placed to one number within an hour, at most."""
+    dials_per_day: Positive = 200
+    """Calls placed within 24 hours, at most."""
+    quiet_hours: QuietHoursConfig | None = None
+    """When nobody is called; off if not set. `{}` means from 21:00 to 08:00 where the number is."""
 
 
 class TunnelConfig(CamelModel):
@@ -188,6 +194,9 @@ class RecordingConfig(CamelModel):
     """Off, because many laws ask for the other side's consent first."""
     dir: OwnPath | None = None
     """Folder of the WAV files; below the state folder if not set."""
+    notice: str | None = None
+    """Said before anything of the other side is recorded, and not to be interrupted; empty for none. If not set, calls
+    over a carrier that bills hear that the call is recorded."""
 
 
 class PlayoutConfig(CamelModel):

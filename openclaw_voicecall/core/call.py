@@ -108,6 +108,7 @@ class Call:
             failures=self._agenda.failures,
             machine=self._amd.has_announced(),
             last_words=self._parting or not self._policy.respond or floor.ends_call,
+            gives_notice=floor.gives_notice,
             transferring=self._handover.under_way,
         )
 
@@ -273,6 +274,8 @@ class Call:
         floor.on_transcript(fact, now)
         if self._leg.state is Leg.ENDING and fact.final:
             floor.write_caller_words()
+        if self._amd.was_message_beep(now):
+            self._leave_message(now)
 
     def _on_transcription_failed(self, fact: e.TranscriptionFailed, now: float) -> None:
         # A notification is no less heard because nobody listens to the answer.
@@ -296,10 +299,18 @@ class Call:
         self._amd.verdict(fact.verdict, now)
         if fact.verdict == "fax":
             self._hang_up(EndReason.FAILED, now)
+        elif self._amd.was_message_beep(now):
+            self._leave_message(now)
 
     def _on_beep(self, fact: e.BeepDetected, now: float) -> None:
-        if not self._parting and self._leg.state is Leg.UP and self._amd.is_message_beep(now):
-            self._part(EndReason.VOICEMAIL, self._policy.greeting, now, kind=Kind.VOICEMAIL)
+        if self._amd.is_message_beep(now):
+            self._leave_message(now)
+        else:
+            self._amd.beeped(now)
+
+    def _leave_message(self, now: float) -> None:
+        if self._leg.state is Leg.UP and not self._parting:
+            self._part(EndReason.VOICEMAIL, self._agenda.message(), now, kind=Kind.VOICEMAIL)
 
     # Handing the far party over.
 
@@ -391,6 +402,7 @@ class Call:
         for turn in self._floor.take_over():
             media_lost = self._leg.state is Leg.UP and not self._floor.is_open
             ending = self._agenda.review(turn, media_lost=media_lost and not self._handover.under_way)
+            self._out += [c.NoteSaid(line.name, line.text) for line in self._agenda.take_said(turn)]
             after = self._policy.hang_up_after_greeting
             if ending is not None and ending.goodbye:
                 self._part(ending.reason, self._policy.goodbye, now)

@@ -116,6 +116,14 @@ class AppendTranscript(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class NoteSaid(Command):
+    """A line that has to be said was heard to its end: the record says so."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class HangUp(Command):
     """Ask the carrier to end the leg."""
 

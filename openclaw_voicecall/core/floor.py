@@ -10,7 +10,7 @@ decide who talks:
 * An agent's turn is over when it is finished and all of it was played. Only what was heard is written down.
 
 The last words of a call, a farewell or a message to a machine, are never interrupted; neither is the message of
-a notification.
+a notification, nor a line that has to be said.
 """
 
 from openclaw_voicecall.core.commands import (
@@ -100,9 +100,16 @@ class Floor:
         return self.is_open and self.agent.state is Agent.IDLE
 
     @property
+    def gives_notice(self) -> bool:
+        """Whether the agent says a line that has to be said."""
+        return self.agent.state is not Agent.IDLE and self._said.kind is Kind.NOTICE
+
+    @property
     def may_interrupt(self) -> bool:
         """Whether the caller may interrupt what the agent does now."""
-        return self._policy.respond and self._policy.barge_in.mode != "off" and not self._said.is_last_word
+        if not self._policy.respond or self._policy.barge_in.mode == "off":
+            return False
+        return not self._said.is_last_word and not self.gives_notice
 
     def open_floor(self, now: float) -> None:
         """Audio flows on an answered call. Words that came before are the start of the caller's turn."""
@@ -136,6 +143,7 @@ class Floor:
         if not self.is_open or self.caller.state is Caller.TALKING:
             return
         self.words.speech_started(now, new=self.caller.state is Caller.QUIET)
+        self.words.over_agent = self.agent.state is not Agent.IDLE
         self.caller.step(SpeechStarted)
         self._timers.cancel(Timer.ENDPOINT, Timer.TRANSCRIPT)
         if self.agent.state is Agent.YIELDED:
@@ -169,7 +177,7 @@ class Floor:
             return
         if Timer.TRANSCRIPT not in self._timers:
             self._await_endpoint(now)
-        elif fact.final and not self.words.open and not self._is_lost():
+        elif fact.final and not self.words.open and not self._doubts_silence():
             self._conclude(now)
 
     def on_endpoint(self, now: float) -> None:
@@ -178,7 +186,7 @@ class Floor:
             self.words.asked = True
             self._out.append(FinishUtterance())
             self._timers.arm(Timer.TRANSCRIPT, now + self._policy.endpointing.transcript_wait)
-        elif self._is_lost():
+        elif self._doubts_silence():
             # It may have been a noise, and whoever has really spoken may well go on: no need to ask at once.
             self._timers.arm(Timer.TRANSCRIPT, now + self._policy.endpointing.transcript_wait)
         else:
@@ -216,8 +224,15 @@ class Floor:
             self._begin(AgentTurn(self.turn, Kind.RESPONSE))
             self._out.append(StartResponse(self.turn, text, digits))
 
+    def _doubts_silence(self) -> bool:
+        """Whether a transcriber that found no words in what the caller said is not to be believed.
+
+        A sound over the agent's voice may have been an echo, and needs no answer of its own.
+        """
+        return self._is_lost() and not self.words.over_agent
+
     def _is_lost(self) -> bool:
-        """Whether the caller, whom nobody spoke to meanwhile, said something of which no word came."""
+        """Whether the caller said something of which no word came, and waits for an answer."""
         words = self.words
         spoke = words.has_edges and words.ended_at - words.began_at >= self._policy.endpointing.unheard_after
         return spoke and not words.text and self.agent.state is Agent.IDLE and self._policy.respond

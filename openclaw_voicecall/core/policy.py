@@ -45,6 +45,15 @@ class DtmfPolicy:
     max_digits: int = 32
 
 
+@dataclass(frozen=True, slots=True)
+class MustSay:
+    """A line that has to be heard to its end before anything else is said."""
+
+    name: str
+    """What it is for, such as `disclosure`."""
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallPolicy:
     """All tuning of one call."""
@@ -54,6 +63,9 @@ class CallPolicy:
     dtmf: DtmfPolicy = DtmfPolicy()
     greeting: str = ""
     """Said first, once audio flows. For an outbound call this is its message."""
+    must_say: tuple[MustSay, ...] = ()
+    """Said before the greeting, and also before a message to a machine. Nothing the caller does interrupts these lines,
+    and what is cut by a lost stream or a failure is said again as a whole."""
     respond: bool = True
     """False in notify mode: what the caller says is recorded, and nobody answers it."""
     hang_up_after_greeting: float | None = None

@@ -39,6 +39,7 @@ class CallerTurn:
         "ended_at",
         "has_edges",
         "open",
+        "over_agent",
         "ready",
     )
 
@@ -58,6 +59,8 @@ class CallerTurn:
         """Whether words of this turn have interrupted the agent."""
         self.has_edges = False
         """Whether voice activity was detected, so that the end of speech is known."""
+        self.over_agent = False
+        """Whether the last voice activity began while the agent had a turn."""
         self.began_at = 0.0
         self.ended_at = 0.0
 
@@ -139,6 +142,8 @@ class Kind(StrEnum):
     """The last words of our side. Nothing interrupts them."""
     VOICEMAIL = "voicemail"
     """A message to a machine. Nothing interrupts it."""
+    NOTICE = "notice"
+    """A line that has to be said. Nothing interrupts it, and the call goes on after it."""
 
 
 @dataclass(slots=True)

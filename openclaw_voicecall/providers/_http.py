@@ -1,11 +1,14 @@
-"""What vendors' HTTP APIs have in common: addresses, and failures as errors of this package."""
+"""What vendors' HTTP APIs have in common: addresses, a question, and failures as errors of this package."""
 
-import ipaddress
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+import aiohttp
+
+from openclaw_voicecall.config.fields import is_loopback
 from openclaw_voicecall.errors import (
     ConfigError,
     VendorAuthError,
@@ -20,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 SAID = 300
 """Characters of a vendor's message that are kept."""
+ASK_LIMIT = 10.0
+"""Seconds for a question."""
 
 
 def base_address(url: str | None, default: str, *, setting: str) -> str:
@@ -49,7 +54,7 @@ def base_address(url: str | None, default: str, *, setting: str) -> str:
         raise ConfigError(
             f"{setting}: an address holds no user name or password; keys have settings of their own"
         )
-    if _is_loopback(host):
+    if is_loopback(host):
         _warn_of_loopback(setting, url)
     elif parts.scheme == "http":
         raise ConfigError(f"{setting}: {url} would send the key in clear text; use https")
@@ -60,6 +65,38 @@ def socket_address(base: str, path: str, query: Mapping[str, str] | None = None)
     """The WebSocket address of a path below an API: http becomes ws, https becomes wss."""
     address = "ws" + base.removeprefix("http") + path
     return f"{address}?{urlencode(query)}" if query else address
+
+
+async def ask(
+    url: str, headers: Mapping[str, str], *, vendor: str, operation: str, read: Callable[[Any], str]
+) -> str:
+    """Ask for something harmless, as a check of an account does.
+
+    Args:
+        url: Address. Redirects are not followed: they would carry the key elsewhere.
+        headers: With the key.
+        vendor: Name of the provider.
+        operation: What is asked for, such as "list models".
+        read: Makes a phrase of the answer's JSON; its `TypeError` and `LookupError` mean that it is no such answer.
+
+    Raises:
+        VendorError: The vendor refuses, answers something else, or cannot be reached.
+    """
+    timeout = aiohttp.ClientTimeout(total=ASK_LIMIT)
+    try:
+        async with (
+            aiohttp.ClientSession(trust_env=True, timeout=timeout) as session,
+            session.get(url, headers=headers, allow_redirects=False) as response,
+        ):
+            if response.status != 200:
+                raise failure(
+                    vendor, operation, response.status, await response.text(), headers=response.headers
+                )
+            return read(await response.json(content_type=None))
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise unreachable(vendor, operation, error) from error
+    except (ValueError, TypeError, LookupError) as error:
+        raise failure(vendor, operation, 502, f"not the answer of {vendor}'s API") from error
 
 
 def failure(
@@ -103,15 +140,6 @@ def unreachable(vendor: str, operation: str, error: BaseException) -> VendorErro
     return VendorUnavailable(
         f"{vendor} cannot be reached ({operation}): {cause}", vendor=vendor, operation=operation
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @lru_cache

@@ -1,9 +1,12 @@
 """A WebSocket to a vendor: everything that is sent goes out in order from one task, and failures have names."""
 
 import asyncio
+import json
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any, Self
 
 import aiohttp
 
@@ -18,6 +21,12 @@ HEARTBEAT = 20.0
 """Seconds between pings; a vendor that answers none within half of that is gone."""
 CLOSE_LIMIT = 2.0
 """Seconds for the closing handshake."""
+REFUSAL_LIMIT = 64 * 1024
+"""Bytes of a refusal that are read."""
+
+_KEY = re.compile(r"\b(?:sk|ek|xai|gsk)[-_][\w*.-]+")
+_WORDS = ("error", "err_msg", "detail", "message")
+"""Where vendors put the reason of a refusal: OpenAI and xAI, Deepgram, ElevenLabs, and anybody else."""
 
 
 class VendorSocket:
@@ -125,7 +134,9 @@ async def open_socket(
     """
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(_refuse_redirect)
-    async with aiohttp.ClientSession(trust_env=True, trace_configs=[trace]) as session:
+    async with aiohttp.ClientSession(
+        trust_env=True, trace_configs=[trace], response_class=_Handshake
+    ) as session:
         try:
             async with asyncio.timeout(timeout):
                 socket = await session.ws_connect(
@@ -148,6 +159,38 @@ async def open_socket(
         finally:
             writer.cancel()
             await socket.close()
+
+
+class _Handshake(aiohttp.ClientResponse):
+    """The answer to a handshake, which aiohttp throws away when it is a refusal, with the vendor's words in it."""
+
+    async def start(self, connection: Any) -> Self:
+        """Take the head of the answer, and of a refusal the body too. Raises `WSServerHandshakeError` then."""
+        await super().start(connection)
+        if self.status >= 400:
+            body = bytearray()
+            while len(body) < REFUSAL_LIMIT and (piece := await self.content.read(REFUSAL_LIMIT)):
+                body += piece
+            raise aiohttp.WSServerHandshakeError(
+                self.request_info,
+                self.history,
+                status=self.status,
+                message=_said(bytes(body)) or self.reason or "",
+                headers=self.headers,
+            )
+        return self
+
+
+def _said(body: bytes) -> str:
+    """The reason in a refusal, without the key that it may quote; empty where there is none that a person can read."""
+    text = body.decode("utf-8", "replace").strip()
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        said = "" if text.startswith("<") else text
+    while isinstance(said, dict):
+        said = next((said[name] for name in _WORDS if said.get(name)), "")
+    return _KEY.sub("[key]", said) if isinstance(said, str) else ""
 
 
 async def _refuse_redirect(session: aiohttp.ClientSession, context: object, params: object) -> None:

@@ -133,6 +133,7 @@ async def _open_calls(
         state_dir=state.path,
         webhook_url=addresses.webhook,
         host=registry.manager.hook.voicecall_provide_host(),
+        store=store,
     )
     room = EngineRoom(registry, config, runtime, stack)
     await room.open()

@@ -20,7 +20,7 @@ from openclaw_voicecall.api.carrier import (
 )
 from openclaw_voicecall.calls.addresses import Addresses
 from openclaw_voicecall.calls.manager import CallManager
-from openclaw_voicecall.errors import WebhookError, WebhookTooLarge
+from openclaw_voicecall.errors import InvalidSignature, WebhookError, WebhookTooLarge
 from openclaw_voicecall.server.keys import CLOCK, MANAGER
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ BODY_LIMIT = 64 * 1024
 BODY_TIME = 5.0
 """Seconds a body may take to arrive."""
 WHAT = "webhook of openclaw-voicecall: carriers POST signed requests here"
-"""Said to whoever looks, also in refusals: people try their webhook by hand."""
+"""Said to whoever looks, also in refusals, because people try their webhooks by hand."""
 REPLAYS_KEPT = 1000
 """Answers that are kept for requests that come twice."""
 
@@ -106,8 +106,16 @@ class WebhookDoor:
 
 
 async def as_received(request: web.Request, carrier: str, addresses: Addresses) -> WebhookRequest:
-    """A request as a carrier's plugin takes it. Raises `WebhookError` when its body is too long or too late."""
+    """A request as a carrier's plugin takes it.
+
+    Raises:
+        WebhookError: Its body is too long or too late, or it is signed twice.
+    """
     body = await _read(request)
+    for name in set(request.headers):
+        # Of two values a plugin would see one, and somebody else on the way may have looked at the other.
+        if "signature" in name.lower() and len(request.headers.getall(name)) > 1:
+            raise InvalidSignature("the request has a signature header twice")
     return WebhookRequest(
         method=request.method,
         url=addresses.as_asked(carrier, str(request.url)),
@@ -139,4 +147,4 @@ async def _read(request: web.Request) -> bytes:
 
 
 def _refusal(status: int, message: str) -> web.Response:
-    return web.json_response({"error": message, "what": WHAT}, status=status)
+    return web.json_response({"error": f"{message}. This is a {WHAT}."}, status=status)

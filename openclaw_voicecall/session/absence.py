@@ -5,6 +5,7 @@ stream ends, or nobody asks for the next turn any more.
 """
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from openclaw_voicecall.core.events import CallEnded
@@ -14,6 +15,8 @@ from openclaw_voicecall.errors import VendorError
 
 if TYPE_CHECKING:
     from openclaw_voicecall.session.session import CallSession
+
+logger = logging.getLogger(__name__)
 
 AFTER_STREAM = (0.4, 1.0, 1.5)
 """Seconds between questions once the media stream is lost; a new stream or a report ends them."""
@@ -71,5 +74,6 @@ class Absence:
                 continue
             if status.state == "ended":
                 self._asking = None  # what follows must not cancel this task
+                logger.info("carrier reports nothing of the call any more; asked, it says that it is over; closed")
                 session.post(CallEnded(status.reason or EndReason.CALLER_HUNG_UP))
                 return

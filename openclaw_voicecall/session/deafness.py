@@ -11,6 +11,8 @@ VOICE = 0.8
 """Seconds of voice that a working transcriber would have noticed."""
 PATIENCE = 2.5
 """Seconds after the voice in which it must have said something about it."""
+PATIENCE_AGAIN = 1.5
+"""The same for one that is told again what another, or it itself, has not heard: the caller has waited already."""
 
 
 class DeafnessWatch:
@@ -41,6 +43,11 @@ class DeafnessWatch:
             return False
         self._since += length
         return self._voice >= VOICE and self._since >= PATIENCE
+
+    def told_again(self) -> None:
+        """Another stream gets the voice that is unanswered, and some time to say something about it."""
+        if self._voice > 0:
+            self._since = min(self._since, PATIENCE - PATIENCE_AGAIN)
 
     def answered(self) -> None:
         """The transcriber said something: it hears."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RECORDING_NOTICE = "recording"
+"""The line after which the far party may be recorded."""
 HANG_UP_RETRIES = (1.0, 2.0, 4.0)
 """Seconds between attempts to end a leg when the carrier cannot be reached."""
 
@@ -58,6 +60,10 @@ def carry_out(session: "CallSession", command: c.Command) -> None:
             session.start(_transfer(session, to))
         case c.TakeBack():
             session.start(_take_back(session))
+        case c.NoteSaid(name, text):
+            session.note("must-say", {"line": name, "text": text})
+            if parts.recorder is not None and name == RECORDING_NOTICE:
+                parts.recorder.notice_given()
         case c.AppendTranscript():
             pass  # the record is made from the journal, which holds this order
         case c.HangUp():
@@ -99,6 +105,10 @@ async def _transfer(session: "CallSession", to: str) -> None:
     parts = session.parts
     if not parts.capabilities.transfer:
         session.post(TransferFailed("this carrier cannot transfer"))
+        return
+    if refusal := await parts.may_dial(to):
+        session.note("transfer-refused", {"to": to, "detail": refusal})
+        session.post(TransferFailed(refusal))
         return
     try:
         await parts.carrier.transfer(

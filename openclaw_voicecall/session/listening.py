@@ -37,7 +37,8 @@ KEPT = 20.0
 PRE_ROLL = 0.6
 """Seconds kept while nobody speaks, so that the first syllable is there when speech is noticed."""
 ATTEMPTS = 2
-"""Times a transcriber is opened again before the next one is asked: once if it refuses us, never for a wrong key."""
+"""Times a transcriber is opened again before the next one is asked: once if it refuses us or hears nothing, never for
+a wrong key."""
 STEADY = 30.0
 """Seconds after which a stream counts as a good one: what broke it is no reason to give the transcriber up."""
 LAST_WORDS_LIMIT = 2.5
@@ -188,12 +189,14 @@ class Listening:
         async with asyncio.timeout(OPEN_LIMIT):
             stream = await opening.__aenter__()
         self._deaf.clear()
+        if self._watch is not None:
+            self._watch.told_again()
         reading = asyncio.create_task(self._read(stream))
         deaf = asyncio.create_task(self._deaf.wait())
         try:
             await asyncio.wait((reading, deaf), return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
-                raise VendorTimeout("the caller speaks, and no words of it come back", operation="transcribe")
+                raise _Deaf("the caller speaks, and no words of it come back", operation="transcribe")
             await reading
         finally:
             self._stream = None
@@ -270,8 +273,12 @@ class Listening:
             self._kept_bytes -= len(self._kept.popleft())
 
 
+class _Deaf(VendorTimeout):
+    """The transcriber is open and hears nothing."""
+
+
 def _attempts(error: Exception) -> int:
     """How often a transcriber that failed like this is opened again."""
     if isinstance(error, VendorAuthError):
         return 0
-    return 1 if isinstance(error, VendorRejected) else ATTEMPTS
+    return 1 if isinstance(error, VendorRejected | _Deaf) else ATTEMPTS

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -41,6 +41,11 @@ _CUTTING = (
 """Facts that may cut the agent's speech; before them the core is told how much of it was heard."""
 
 
+async def anybody(number: str) -> str:
+    """Refuse no number."""
+    return ""
+
+
 @dataclass(slots=True)
 class Parts:
     """What does the work of a call."""
@@ -52,6 +57,8 @@ class Parts:
     responding: Responding
     recorder: CallRecorder | None
     capabilities: CarrierCapabilities = field(default_factory=CarrierCapabilities)
+    may_dial: Callable[[str], Awaitable[str]] = anybody
+    """Why the far party may not be handed over to this number; empty where it may."""
 
 
 class CallSession:

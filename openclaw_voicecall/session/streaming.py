@@ -46,7 +46,10 @@ async def carry_media(
             except RemoteProtocolError as error:
                 refused += 1
                 session.note("media-refused", {"detail": str(error)})
+                if refused == 1:  # one line for all of a stream; the journal has each
+                    logger.warning("carrier media stream: %s; left out, the stream goes on", error)
                 if refused >= REFUSALS:
+                    logger.warning("carrier media stream: %d messages were refused; closed", refused)
                     break
                 continue
             for fact in facts:

@@ -8,7 +8,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from openclaw_voicecall.core import events as e
-from openclaw_voicecall.core.state import Agent, Leg, Media
+from openclaw_voicecall.core.state import Agent, CallView, Leg, Media
 from openclaw_voicecall.errors import VendorError
 from openclaw_voicecall.session.turns import TurnLine
 
@@ -33,11 +33,15 @@ class Takeover:
     def __init__(self, session: "CallSession") -> None:
         self._session = session
         self._streams = 0
+        self._asked_after = 0
+        """How many streams there had been when the carrier was last told to open one."""
         self._open = False
         self._ended = asyncio.Event()
         self._gave_up = False
         self._failed: e.TranscriptionFailed | e.UtteranceFailed | None = None
         """What would have ended the call, had the carrier not been asked to take over."""
+        self._broke_off = 0
+        """The turn in which a sentence last broke off."""
 
     @property
     def by_turns(self) -> bool:
@@ -61,13 +65,16 @@ class Takeover:
         """Have the carrier take over instead of giving this fact to the core; false when that cannot be."""
         session = self._session
         view = session.call.snapshot()
-        possible = session.parts.capabilities.turns and session.carrier_call_id and view.leg is Leg.UP
+        before_answer = view.leg in (Leg.DIALING, Leg.RINGING)
+        possible = session.parts.capabilities.turns and (
+            before_answer or (session.carrier_call_id and view.leg is Leg.UP)
+        )
         if self._failed is not None and not self._gave_up:
             return not self.by_turns  # more of the same while the carrier is being asked
         if not possible or view.last_words or view.transferring or self.by_turns or self._gave_up:
             return False
-        if isinstance(event, e.UtteranceFailed) and event.partly:
-            return False  # it speaks; only this sentence broke off
+        if isinstance(event, e.UtteranceFailed) and event.partly and not self._breaks_off_again(view):
+            return False
         self._failed = event
         session.note(
             "takeover",
@@ -77,11 +84,18 @@ class Takeover:
                 "why": event.detail,
             },
         )
-        session.start(self._ask_carrier(event))
+        if before_answer:
+            self.go_by_turns()  # the carrier will ask what to do once somebody answers
+        else:
+            session.start(self._ask_carrier(event))
         return True
 
-    async def next_stream(self) -> bool:
-        """The carrier says that the stream is over: whether another stream is worth a try. If not, go on by turns."""
+    async def next_stream(self, *, lost: bool = True) -> bool:
+        """The carrier says that the stream is over: whether another stream is worth a try. If not, go on by turns.
+
+        Args:
+            lost: Whether nobody meant it to end.
+        """
         if self._open:
             if self._session.media_socket is not None:
                 self._session.media_socket()
@@ -90,10 +104,24 @@ class Takeover:
                     await self._ended.wait()
             except TimeoutError:
                 self.stream_ended()
-        if not self.by_turns and self._failed is None and 0 < self._streams < STREAMS:
-            return True
-        self.go_by_turns()
-        return False
+        if self.by_turns or self._failed is not None:
+            self.go_by_turns()
+            return False
+        began = self._streams > self._asked_after
+        again = began and self._streams < STREAMS
+        if lost:
+            data = {
+                "hop": "carrier",
+                "provider": "media stream",
+                "detail": "it ended while the call goes on" if began else "it did not begin",
+                "action": "another one is opened" if again else "the carrier speaks and listens from here on",
+            }
+            self._session.note("vendor-failed", data)
+        if again:
+            self._asked_after = self._streams
+        else:
+            self.go_by_turns()
+        return again
 
     def go_by_turns(self) -> TurnLine:
         """Let the carrier speak and hear from here on."""
@@ -124,6 +152,12 @@ class Takeover:
             language=session.language,
             terminator=session.call.policy.dtmf.terminator,
         )
+
+    def _breaks_off_again(self, view: CallView) -> bool:
+        """A sentence broke off half-way: whether it was no single mishap, but the second in a turn or in a row."""
+        again = view.failures > 0 or view.turn == self._broke_off
+        self._broke_off = view.turn
+        return again
 
     async def _ask_carrier(self, event: e.TranscriptionFailed | e.UtteranceFailed) -> None:
         session = self._session

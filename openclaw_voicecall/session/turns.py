@@ -159,7 +159,8 @@ class TurnLine:
             if self._waiting or self._digits:
                 first_text = now if first_text is None else first_text
                 if complete or now - first_text >= WHOLE_REPLY:
-                    return self._give(listen=complete and not view.last_words)
+                    silent = view.last_words or view.gives_notice
+                    return self._give(listen=complete and not silent)
             elif view.agent is Agent.IDLE and view.caller is Caller.QUIET and not view.last_words:
                 return self._give(listen=True)
             until = asked + REPLY_LIMIT if first_text is None else first_text + WHOLE_REPLY

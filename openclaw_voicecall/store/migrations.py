@@ -19,6 +19,8 @@ _MIGRATIONS_TABLE = "_sqlite_migrations"
 SESSION_KEY = "CASE WHEN json_valid(metadata) THEN json_extract(metadata, '$.sessionKey') END"
 """A call's session key in SQL. Metadata that SQLite's JSON does not take, such as NaN, must not keep a call from being
 written."""
+IDEMPOTENCY_KEY = "CASE WHEN json_valid(metadata) THEN json_extract(metadata, '$.idempotencyKey') END"
+"""The key under which a call was asked for, in SQL. Without an index: only calls of a day are searched for it."""
 WAS_A_TALK = "ended_at IS NOT NULL AND transcript <> '[]'"
 """Ended calls in which something was said. The index leaves out all others, so a live call's many writes do not touch
 it. It is only used by queries that write both conditions the same way."""

@@ -6,11 +6,12 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vendor_line import CALLER, VendorLine, lines, vendor_line
+from vendor_line import CALLER, OURS, VendorLine, lines, vendor_line
 
 from openclaw_voicecall.cli.client import ControlClient
 from openclaw_voicecall.testing.emulators.clips import ClipBook
@@ -89,7 +90,7 @@ class HeldCall:
         assert found, f"no line with {hop!r}, {cause!r} and {action!r} in:\n" + "\n".join(self.log)
 
     def require_no_dead_line(self) -> None:
-        """Nobody sat in silence, and Twilio got a usable answer to everything it asked."""
+        """Nobody sat in silence, Twilio got a usable answer to all it asked, and no vendor had to refuse a request."""
         assert self.silence <= LONGEST_SILENCE, (self.silence, self.heard)
         assert self.call.application_error is None
         assert not [
@@ -97,6 +98,10 @@ class HeldCall:
             for hook in self.call.webhooks
             if hook.problem is not None or hook.status is None
         ]
+        line = self.line
+        assert [line.twilio.refusals, line.openai.refusals, line.chat.refusals, line.elevenlabs.refusals] == [
+            []
+        ] * 4
 
 
 Scenario = Callable[[VendorLine], Awaitable[HeldCall]]
@@ -112,6 +117,8 @@ class Lane:
     scenarios: Mapping[str, Scenario]
     options: Mapping[str, Any] = field(default_factory=dict)
     """For `vendor_line`."""
+    prepare: Callable[[AsyncExitStack], Awaitable[Mapping[str, Any]]] | None = None
+    """Starts what else is needed, and gives more options."""
 
 
 def hold_all(lanes: Sequence[Lane]) -> Outcomes:
@@ -133,21 +140,35 @@ def hold_all(lanes: Sequence[Lane]) -> Outcomes:
     return outcome
 
 
-async def hold(line: VendorLine, person: Callable[[Person], Awaitable[None]]) -> HeldCall:
-    """Have the service call somebody with the words `Hello`, as in the field report, and wait until all is over."""
-    line.twilio.person = person
+async def hold(
+    line: VendorLine, person: Callable[[Person], Awaitable[None]], *, inbound: bool = False
+) -> HeldCall:
+    """Have the service call somebody with the words `Hello`, as in the field report, and wait until all is over.
+
+    Args:
+        line: Where; nobody else may call on it.
+        person: What they do.
+        inbound: That they call, and hear the greeting first.
+    """
     async with ControlClient(line.service.state_dir / "control.sock") as client, asyncio.timeout(CALL_LIMIT):
-        order = {"to": CALLER, "message": "Hello", "mode": "conversation"}
-        call_id = (await client.place_call(order))["callId"]
-        call = await line.twilio.next_call()
+        if inbound:
+            call = await line.twilio.dial_in(CALLER, OURS, person)
+        else:
+            line.twilio.person = person
+            await client.place_call({"to": CALLER, "message": "Hello", "mode": "conversation"})
+            call = await line.twilio.next_call()
         try:
             await call.finished()
         except TimeoutError as error:
-            transcript = lines(await client.get_call(call_id))
-            raise AssertionError(f"{error}; on record: {transcript}; log:\n{line.service.stderr}") from error
-        while not (record := await client.get_call(call_id))["endReason"]:
+            record = (await client.list_calls(limit=1))[0]
+            raise AssertionError(
+                f"{error}; on record: {lines(record)}; log:\n{line.service.stderr}"
+            ) from error
+        while not (record := (await client.list_calls(limit=1))[0])["endReason"]:
             await asyncio.sleep(0.05)
-        return HeldCall(record, await client.journal(call_id), call, line)
+        return HeldCall(
+            await client.get_call(record["callId"]), await client.journal(record["callId"]), call, line
+        )
 
 
 async def first_heard(
@@ -167,19 +188,17 @@ async def first_heard(
     try:
         async with asyncio.timeout(limit):
             while True:
-                finds = book.read(bytes(phone.heard[begin:]))
-                found = [find.text for find in finds]
-                for find in finds:
-                    if find.clip in texts and find.whole:
-                        return find.clip
+                # A voice may say a text sentence by sentence, so it need not be one clip.
+                found = [find.clip for find in book.read(bytes(phone.heard[begin:])) if find.whole]
+                for text in texts:
+                    if text in " ".join(found):
+                        return text
                 await phone.wait(0.1)
     except TimeoutError:
         raise TimeoutError(f"none of {texts} was heard within {limit:g} s; heard was {found}") from None
 
 
-def patient(
-    line: VendorLine, *talk: tuple[str, str], tries: int = 3
-) -> Callable[[Person], Awaitable[None]]:
+def patient(line: VendorLine, *talk: tuple[str, str], tries: int = 3) -> Callable[[Person], Awaitable[None]]:
     """Somebody who asks questions until each is answered, and asks again when the agent says that it must be.
 
     Args:
@@ -204,9 +223,11 @@ def patient(
 
 
 async def _run_lane(lane: Lane, outcomes: dict[str, HeldCall | BaseException]) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="ovc-", dir="/tmp"))  # noqa: S108 a socket's path must be short
+    folder = Path(tempfile.mkdtemp(prefix="ovc-", dir="/tmp"))
     try:
-        async with vendor_line(folder, _free_port(), **lane.options) as line:
+        async with AsyncExitStack() as stack:
+            more = await lane.prepare(stack) if lane.prepare is not None else {}
+            line = await stack.enter_async_context(vendor_line(folder, _free_port(), **lane.options, **more))
             for name, scenario in lane.scenarios.items():
                 try:
                     outcomes[name] = await scenario(line)

@@ -211,7 +211,7 @@ async def test_another_openclaw_voicecall_behind_the_public_address_is_told_apar
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    other = RunningService(state_dir.with_name(f"{state_dir.name}-other"), port=port)
+    other = RunningService(state_dir / "other", port=port)
     await asyncio.to_thread(other.__enter__)
     try:
         healthy.proxy.target = port

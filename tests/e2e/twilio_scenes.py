@@ -63,7 +63,7 @@ class Stage:
         return await self.over(await self.line.twilio.dial_in(number, to, person, **extra))
 
     async def place(
-        self, to: str = CALLER, person: Script = None, *, pickup: Pickup = Pickup(), **order: Any
+        self, to: str = CALLER, person: Script = None, *, pickup: Pickup | None = None, **order: Any
     ) -> Scene:
         """We call somebody."""
         async with self.answered_by(person, pickup):
@@ -72,10 +72,10 @@ class Stage:
         return await self.over(call, record["callId"])
 
     @asynccontextmanager
-    async def answered_by(self, person: Script, pickup: Pickup = Pickup()) -> AsyncIterator[None]:
+    async def answered_by(self, person: Script, pickup: Pickup | None = None) -> AsyncIterator[None]:
         """Calls that are placed meanwhile are this person's."""
         async with self._dialling:
-            self.line.twilio.pickup, self.line.twilio.person = pickup, person
+            self.line.twilio.pickup, self.line.twilio.person = pickup or Pickup(), person
             yield
 
     async def dialled(self, to: str) -> Call:

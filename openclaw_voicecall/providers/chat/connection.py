@@ -96,6 +96,7 @@ def connect(vendor: ChatVendor, config: ChatConfig) -> "AsyncOpenAI":
         default_headers=_headers(config),
         http_client=DefaultAsyncHttpxClient(timeout=timeout, limits=limits),
     )
+    _ = client.chat.completions  # imported by the SDK at its first use, for which the first caller would wait
     if vendor.name != "openai":
         # The SDK takes these from OPENAI_ORG_ID and OPENAI_PROJECT_ID, and other vendors have no business with them.
         client.organization = client.project = None

@@ -135,9 +135,10 @@ class ChatResponder:
             return await self._send(model, messages, fields)
 
     async def _send(self, model: str, messages: list[Message], fields: dict[str, Any]) -> AsyncStream[Any]:
-        given: list[Any] = messages
+        # The SDK takes the messages it is given apart and puts them together again, 0.2 ms for each while the caller
+        # waits. What is in `extra_body` goes out as it is, in place of what has the same name.
         return await self._client.chat.completions.create(
-            model=model, messages=given, stream=True, extra_body=fields
+            model=model, messages=[], stream=True, extra_body={**fields, "messages": messages}
         )
 
     def _fields(self) -> dict[str, Any]:

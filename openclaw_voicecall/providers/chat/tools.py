@@ -70,6 +70,7 @@ class TurnTools:
         """What ends the agent's part in the call, to be done once the turn was spoken."""
         self.pressed = False
         """Whether keys were pressed in this turn."""
+        self._numbers = request.transfer_to
         self._now: list[ResponseEvent] = []
 
     @property
@@ -78,7 +79,9 @@ class TurnTools:
         listed = [_definition(name, tool.description, tool.parameters) for name, tool in self._tools.items()]
         for name in self.actions:
             does, argument, means = _ACTIONS[name]
-            properties = {argument: {"type": "string", "description": means}}
+            properties: dict[str, Any] = {argument: {"type": "string", "description": means}}
+            if name == "transfer_call" and self._numbers is not None:
+                properties[argument]["enum"] = list(self._numbers)
             schema = {"type": "object", "properties": properties, "required": [argument]}
             listed.append(_definition(name, does, schema))
         return listed
@@ -130,9 +133,15 @@ class TurnTools:
             self.last = EndCall(" ".join(value.split())[:_LONGEST_REASON])
             return "The call ends once your words were heard. Say goodbye in one short sentence.", True
         try:
-            self.last = Transfer(normalise_number(value.strip(), field="to"))
+            number = normalise_number(value.strip(), field="to")
         except InvalidNumber as error:
             return f"Not done: {error}", False
+        if self._numbers is not None and number not in self._numbers:
+            return (
+                f"Not done: callers may be handed over to {', '.join(self._numbers) or 'nobody'} only.",
+                False,
+            )
+        self.last = Transfer(number)
         return "The caller is handed over once your words were heard. Say so in one short sentence.", True
 
     def _press(self, value: str) -> tuple[str, bool]:

@@ -92,6 +92,13 @@ class DeepgramListening:
         edges: Whether Deepgram was asked for voice activity.
     """
 
+    vendor = VENDOR
+    goodbye = CLOSE_STREAM
+    keep_alive = KEEP_ALIVE
+    ready = True
+    done = False
+    complaint = ""
+
     def __init__(self, *, edges: bool) -> None:
         self.edges = edges
         """Whether speech edges are reported. A turn detector that hears the call, too, has them switched off."""
@@ -118,6 +125,10 @@ class DeepgramListening:
         speech_at = self._speech_at
         if speech_at is not None and not self._text() and self.sent - speech_at > NOISE_LIMIT:
             yield from self._speech_ended(self.sent)
+
+    def detector_spoke(self) -> None:
+        """A turn detector hears the call, too: its edges count."""
+        self.edges = False
 
     def finish(self) -> str:
         """The message that asks for the final of everything sent so far."""
@@ -157,6 +168,10 @@ class DeepgramListening:
                     yield from self._conclude(0)
             case "Error":
                 raise _error(parsed)
+
+    def closed(self, code: int | None, reason: str) -> VendorError:
+        """The error for a socket that Deepgram closed."""
+        return close_error(code, reason)
 
     def _hear(self, stretch: Stretch) -> Iterator[SpeechEvent]:
         text = self._unsaid(stretch)

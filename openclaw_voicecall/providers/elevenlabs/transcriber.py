@@ -5,9 +5,10 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from openclaw_voicecall.api.speech import Heard, SpeechEvent, TranscriptionRequest, TranscriptionStream
+from openclaw_voicecall.api.speech import SpeechEvent, TranscriptionRequest, TranscriptionStream
 from openclaw_voicecall.errors import RemoteProtocolError, VendorError, VendorTimeout, VendorUnavailable
 from openclaw_voicecall.providers._http import socket_address
+from openclaw_voicecall.providers._listening import Events
 from openclaw_voicecall.providers._socket import VendorSocket, open_socket
 from openclaw_voicecall.providers.elevenlabs.account import VENDOR, Account
 from openclaw_voicecall.providers.elevenlabs.config import ElevenLabsScribeConfig
@@ -76,9 +77,8 @@ class ScribeStream:
         self._session = session
         self._answer_limit = answer_limit
         self._overdue: asyncio.TimerHandle | None = None
-        self._events: asyncio.Queue[SpeechEvent | VendorError | None] = asyncio.Queue()
+        self._events = Events()
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._over = False
 
     async def send(self, audio: bytes) -> None:
         """Take the next caller audio. A vendor that does not read it ends the iteration with an error."""
@@ -95,16 +95,13 @@ class ScribeStream:
         """Have the vendor give the final text now, also where it would have waited for more silence."""
         messages, events = self._session.finish()
         self._send(messages)
-        self._give(events)
+        self._events.give(events)
         if messages and self._overdue is None:
             self._arm()
 
-    async def __aiter__(self) -> AsyncIterator[SpeechEvent]:
+    def __aiter__(self) -> AsyncIterator[SpeechEvent]:
         """Interims and finals until the vendor closes. Raises `VendorError`, after all words that came before it."""
-        while (event := await self._events.get()) is not None:
-            if isinstance(event, VendorError):
-                raise event
-            yield event
+        return aiter(self._events)
 
     async def wait_started(self) -> None:
         """Wait until the vendor takes audio. Raises `VendorError`."""
@@ -142,14 +139,14 @@ class ScribeStream:
             return
         if self._session.started and not self._started.done():
             self._started.set_result(None)
-        self._give(events)
+        self._events.give(events)
         if self._session.owed < owed:
             self._disarm()
             if self._session.owed:
                 self._arm()
 
     def _send(self, messages: Sequence[str]) -> None:
-        if self._over:
+        if self._events.over:
             return
         try:
             for message in messages:
@@ -157,20 +154,13 @@ class ScribeStream:
         except VendorError as error:
             self._end(error)
 
-    def _give(self, events: Sequence[Heard]) -> None:
-        if not self._over:
-            for event in events:
-                self._events.put_nowait(event)
-
     def _end(self, error: VendorError | None) -> None:
         self._disarm()
-        if not self._over:
-            self._over = True
-            self._events.put_nowait(error)
+        self._events.end(error)
 
     def _arm(self) -> None:
         # A vendor that ends segments by itself may have nothing to answer.
-        if not self._over and not self._session.vendor_commits:
+        if not self._events.over and not self._session.vendor_commits:
             self._overdue = asyncio.get_running_loop().call_later(self._answer_limit, self._give_up)
 
     def _disarm(self) -> None:

@@ -6,7 +6,6 @@ word is lost while the socket opens. A failure comes out of the iteration.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from openclaw_voicecall.api.clock import Clock
 from openclaw_voicecall.api.speech import SpeechEvent, TranscriptionRequest, TranscriptionStream
 from openclaw_voicecall.errors import VendorError, VendorTimeout, VendorUnavailable
 from openclaw_voicecall.providers._http import socket_address
+from openclaw_voicecall.providers._listening import Events
 from openclaw_voicecall.providers._socket import VendorSocket, open_socket
 from openclaw_voicecall.providers.openai.account import Account
 from openclaw_voicecall.providers.openai.config import OpenAITranscriberConfig
@@ -122,11 +122,7 @@ class OpenAIStream:
         self._settings = settings
         self._clock = clock
         self._limits = limits
-        self._events: deque[SpeechEvent] = deque()
-        self._changed = asyncio.Event()
-        self._readers = 0
-        self._error: Exception | None = None
-        self._closed = False
+        self._events = Events()
         self._tasks: set[asyncio.Task[None]] = set()
         self._line = self._start()
         self._fresh: _Line | None = None
@@ -151,45 +147,32 @@ class OpenAIStream:
         """Commit what OpenAI has not committed itself; its words come as a final."""
         self._do(TranscriptionSession.finish_utterance)
 
-    async def __aiter__(self) -> AsyncIterator[SpeechEvent]:
+    def __aiter__(self) -> AsyncIterator[SpeechEvent]:
         """Interims, finals and edges until the stream is closed. Raises `VendorError` when OpenAI fails."""
-        self._readers += 1
-        try:
-            while True:
-                while self._events:
-                    yield self._events.popleft()
-                if self._error is not None:
-                    raise self._error
-                if self._closed:
-                    return
-                self._changed.clear()
-                await self._changed.wait()
-        finally:
-            self._readers -= 1
+        return aiter(self._events)
 
     async def close(self) -> None:
         """End the stream. If somebody still listens, the words of what was said last come first."""
         try:
-            if self._readers and self._error is None:
+            if self._events.readers and not self._events.over:
                 self._end(self._line)
                 await asyncio.wait([self._line.task])
         finally:
-            self._closed = True
-            self._changed.set()
+            self._events.end()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _do(self, act: Callable[[TranscriptionSession], None]) -> None:
         """Let the session act. A failure ends the iteration: those who send audio cannot handle it."""
-        if self._closed or self._error is not None:
+        if self._events.over:
             return
         try:
             act(self._line.session)
             self._line.session.require_answers()
             self._pump(self._line)
         except VendorError as error:
-            self._fail(error)
+            self._events.end(error)
 
     def _start(self) -> _Line:
         line = _Line(self._settings, self._clock.monotonic())
@@ -204,11 +187,11 @@ class OpenAIStream:
             await self._serve(line)
         except VendorError as error:
             if line is self._line and not line.session.is_ending:
-                self._fail(error)
+                self._events.end(error)
             else:
                 logger.info("a session of OpenAI ended early: %s", error)
         except Exception as error:  # a bug of ours must not leave the call without ears
-            self._fail(error)
+            self._events.end(error)
         finally:
             if line is self._fresh:
                 self._fresh = None
@@ -260,15 +243,10 @@ class OpenAIStream:
                     line.socket.send(message)
             except VendorError as error:
                 if line is self._line:
-                    self._fail(error)
+                    self._events.end(error)
         if line is self._fresh or (line is self._line and self._retiring is not None):
             return
-        self._events += line.session.take_events()
-        self._changed.set()
-
-    def _fail(self, error: Exception) -> None:
-        self._error = self._error or error
-        self._changed.set()
+        self._events.give(line.session.take_events())
 
     def _end(self, line: _Line) -> None:
         """Let a session transcribe what it has, and no longer than allowed."""
@@ -283,7 +261,7 @@ class OpenAIStream:
 
     def _rotate(self) -> None:
         """Open a fresh session beside the old one, and change over in a pause, or when it cannot wait any longer."""
-        if self._closed or self._error is not None or self._retiring is not None:
+        if self._events.over or self._retiring is not None:
             return
         if self._fresh is None:
             self._fresh = self._start()

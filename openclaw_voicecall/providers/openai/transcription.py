@@ -337,7 +337,7 @@ class TranscriptionSession:
         self._failures += 1
         if type(failure) is not VendorRejected or self._failures > 1:
             raise failure
-        logger.warning("%s", failure)
+        logger.warning("transcriber openai: %s; this utterance is given up", failure)
         self._items.finish(text(event, "item_id"), None, self._heard)
 
     def _append(self, audio: bytes) -> None:

@@ -8,19 +8,21 @@ Source: xAI's documentation, "Speech to Text" (streaming) and its API reference.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from openclaw_voicecall.api.speech import Heard, SpeechEvent
 from openclaw_voicecall.errors import VendorError, VendorRejected, VendorUnavailable
-from openclaw_voicecall.media.audio import seconds
+from openclaw_voicecall.media.audio import seconds, silence
 
 VENDOR: Final = "xai"
 OPERATION: Final = "transcribe"
 
 FINALIZE: Final = '{"type":"finalize"}'
 AUDIO_DONE: Final = '{"type":"audio.done"}'
+SILENCE: Final = silence(100)
+"""What keeps a stream open: xAI knows no message for that."""
 
 ENDPOINTING_MS: Final = 400
 """xAI's own default was 10 ms for long: an utterance for every breath."""
@@ -94,6 +96,10 @@ class XaiListening:
     when it is `overdue`.
     """
 
+    vendor = VENDOR
+    goodbye = AUDIO_DONE
+    keep_alive = SILENCE
+
     def __init__(self) -> None:
         self.ready = False
         """Whether xAI takes audio."""
@@ -120,9 +126,13 @@ class XaiListening:
         """How many finals were asked for and have not come."""
         return len(self._owed)
 
-    def audio_sent(self, audio: bytes) -> None:
-        """Count audio that goes out."""
+    def audio_sent(self, audio: bytes) -> Sequence[SpeechEvent]:
+        """Count audio that goes out; nothing comes of it."""
         self.sent += seconds(len(audio))
+        return ()
+
+    def detector_spoke(self) -> None:
+        """Nothing to be told: xAI gives no edges."""
 
     def finish(self) -> str:
         """The message that asks for the final of everything sent so far."""
@@ -158,6 +168,10 @@ class XaiListening:
                 yield from self._hear_last(_text(parsed))
             case "error":
                 self.complaint = _text(parsed, "message") or "no reason given"
+
+    def closed(self, code: int | None, reason: str) -> VendorError:
+        """The error for a socket that xAI closed, or that is of no use after its complaint."""
+        return close_error(code, reason, self.complaint)
 
     def _hear(self, piece: Piece) -> Iterator[SpeechEvent]:
         text = self._unsaid(piece)
