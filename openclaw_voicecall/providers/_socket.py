@@ -5,7 +5,7 @@ import json
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
 import aiohttp
@@ -169,8 +169,9 @@ class _Handshake(aiohttp.ClientResponse):
         await super().start(connection)
         if self.status >= 400:
             body = bytearray()
-            while len(body) < REFUSAL_LIMIT and (piece := await self.content.read(REFUSAL_LIMIT)):
-                body += piece
+            with suppress(aiohttp.ClientError):  # what came of it has to do
+                while len(body) < REFUSAL_LIMIT and (piece := await self.content.read(REFUSAL_LIMIT)):
+                    body += piece
             raise aiohttp.WSServerHandshakeError(
                 self.request_info,
                 self.history,

@@ -79,11 +79,16 @@ async def serve_public(
     registry.manager.hook.voicecall_register_routes(app=app, config=config)
     # A compressed body would grow before its signature is checked, so bodies are never decompressed.
     runner = web.AppRunner(
-        app, handle_signals=False, access_log=None, keepalive_timeout=IDLE_LIMIT, auto_decompress=False
+        app,
+        handle_signals=False,
+        access_log=None,
+        keepalive_timeout=IDLE_LIMIT,
+        auto_decompress=False,
+        shutdown_timeout=CLOSE_LIMIT,
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    await web.SockSite(runner, listening, shutdown_timeout=CLOSE_LIMIT).start()
+    await web.SockSite(runner, listening).start()
 
 
 async def serve_control(stack: AsyncExitStack, service: Service, shared: Shared) -> None:
@@ -91,14 +96,14 @@ async def serve_control(stack: AsyncExitStack, service: Service, shared: Shared)
     app = _application(shared)
     ControlDoor(service.describe).add_routes(app)
     _probe_door(service.config, shared).add_invitation(app)
-    runner = web.AppRunner(app, handle_signals=False, access_log=None)
+    runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=CLOSE_LIMIT)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     path = service.socket_path
     path.unlink(missing_ok=True)
     before = os.umask(0o177)
     try:
-        await web.UnixSite(runner, str(path), shutdown_timeout=CLOSE_LIMIT).start()
+        await web.UnixSite(runner, str(path)).start()
     finally:
         os.umask(before)
     stack.callback(path.unlink, missing_ok=True)

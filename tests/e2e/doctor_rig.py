@@ -21,21 +21,6 @@ from openclaw_voicecall.testing.emulators.twilio import TwilioEmulator
 PHRASE = "Can you hear me well?"
 
 
-class OpenAI(OpenAIRealtimeEmulator):
-    """Realtime transcription, and the list of models that a check of the key asks for."""
-
-    def add_routes(self, router):
-        super().add_routes(router)
-        router.add_get("/v1/models", self._models)
-
-    async def _models(self, request):
-        if request.headers.get("Authorization") != f"Bearer {self.key}":
-            return web.json_response(
-                {"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}}, status=401
-            )
-        return web.json_response({"object": "list", "data": [{"id": "gpt-transcribe"}]})
-
-
 class Proxy:
     """Forwards HTTP and WebSockets to a port on loopback; its attributes are its faults."""
 
@@ -113,7 +98,7 @@ class Ward:
     """Everything that doctor looks at in a test; all of it works until a test breaks something."""
 
     twilio: TwilioEmulator
-    openai: OpenAI
+    openai: OpenAIRealtimeEmulator
     chat: ChatEmulator
     elevenlabs: ElevenLabsEmulator
     proxy: Proxy
@@ -171,7 +156,7 @@ async def ward(state_dir, port, **chat):
         proxy = await enter(Proxy(port))
         webhook = f"{proxy.url}/voice/webhook"
         twilio = await enter(TwilioEmulator(account_sid=SID, numbers={OURS: webhook}))
-        openai = await enter(OpenAI(recognizer=book))
+        openai = await enter(OpenAIRealtimeEmulator(recognizer=book))
         talk = await enter(
             ChatEmulator(respond=chat.pop("respond", lambda messages, body: "Yes, I can."), **chat)
         )

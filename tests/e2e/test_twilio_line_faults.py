@@ -7,9 +7,10 @@ occasion at Twilio, so whoever needs one holds the `occasion` until it has struc
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import aiohttp
@@ -18,7 +19,7 @@ from hearing import BRIDGE, LONGEST_SILENCE, HeldCall
 from twilio_scenes import Played, Stage, answering, stage, together
 from vendor_line import CALLER, GREETING, OURS, SID
 
-from openclaw_voicecall.testing.emulators.twilio import Call, Pickup, TwilioEmulator
+from openclaw_voicecall.testing.emulators.twilio import Call, Pickup
 from openclaw_voicecall.testing.emulators.twilio_signing import sign
 from openclaw_voicecall.testing.service import CliResult
 
@@ -76,18 +77,26 @@ class Street:
         number = next(self._numbers)
         async with self.occasion(fault, **options):
             call = await self.twilio.dial_in(number, OURS, person or self.asks())
-            if not fault:
-                await call.until_answered()
+            await self._stream_tried(call, fault)
         return await self.over(call)
 
-    async def place(self, person=None, fault: str = "", *, pickup: Pickup = Pickup(), **options: Any) -> HeldCall:
+    async def place(self, person=None, fault: str = "", **options: Any) -> HeldCall:
         """We call somebody, and the fault strikes at the beginning."""
         number = next(self._numbers)
         async with self.occasion(fault, **options):
-            self.twilio.pickup, self.twilio.person = pickup, person or self.asks()
-            record = await self.here.client.place_call({"to": number, "message": MESSAGE, "mode": "conversation"})
+            self.twilio.person = person or self.asks()
+            record = await self.here.client.place_call(
+                {"to": number, "message": MESSAGE, "mode": "conversation"}
+            )
             call = await self.here.dialled(number)
+            await self._stream_tried(call, fault)
         return await self.over(call, record["callId"])
+
+    async def _stream_tried(self, call: Call, fault: str) -> None:
+        """Wait for the call's first stream, because the faults of streams go to whichever is opened next."""
+        async with asyncio.timeout(10):
+            while not call.streams and fault != "media-refused":
+                await asyncio.sleep(0.005)
 
     async def over(self, call: Call, call_id: str = "") -> HeldCall:
         scene = await self.here.over(call, call_id)
@@ -164,15 +173,15 @@ async def streams_and_reports() -> Played:
                 phone.cut_stream()
             await phone.wait_for_agent(quiet=2.0)
 
-        wrong_token = await street.ring_in_vain("bad-signature")
-        scenes = {fault: street.ring(fault=fault) for fault in AT_FIRST}
+        scenes = {"wrong-token": street.ring_in_vain("bad-signature")}
+        scenes |= {fault: street.ring(fault=fault) for fault in AT_FIRST}
         scenes["twiml-fetched-twice-outbound"] = street.place(fault="twiml-fetched-twice")
         scenes |= {fault: street.ring(fault=fault) for fault in STREAMS}
         scenes["cut-thrice"] = street.ring(street.asks(before=cut_thrice))
         scenes["cut-for-good"] = street.ring(street.asks(before=cut_for_good))
         scenes |= {fault: street.place(street.asks(at_end=fault), fault) for fault in REPORTS}
         played = await together(scenes)
-        return Played({**played, "strangers": strangers, "wrong-token": wrong_token})
+        return Played({**played, "strangers": strangers})
 
 
 async def met_by(here: Stage) -> dict[str, tuple[int, dict[str, Any]]]:
@@ -253,26 +262,205 @@ async def a_crash() -> Played:
 
 
 @pytest.fixture(scope="module")
-def held() -> Played:
-    async def run() -> Played:
-        streams, dialled, crash = await asyncio.gather(streams_and_reports(), dials(), a_crash())
-        return Played({**streams, **{f"dial-{k}": v for k, v in dialled.items()}, **{f"crash-{k}": v for k, v in crash.items()}})
+def streams() -> Played:
+    return everything()[0]
+
+
+@pytest.fixture(scope="module")
+def dialled() -> Played:
+    return everything()[1]
+
+
+@pytest.fixture(scope="module")
+def crash() -> Played:
+    return everything()[2]
+
+
+@cache
+def everything() -> tuple[Played, Played, Played]:
+    async def run() -> tuple[Played, Played, Played]:
+        return await asyncio.gather(streams_and_reports(), dials(), a_crash())
 
     return asyncio.run(run())
 
 
-def test_print(held):
-    for name in dict(held):
-        try:
-            call = held[name]
-        except Exception as error:
-            print(name, "FAILED", repr(error)[:1500])
-            continue
-        if not isinstance(call, HeldCall):
-            print(name, call)
-            continue
-        print(name, call.heard, "SILENCE", call.silence if call.call.phone else None, call.call.application_error, call.record["endReason"], call.record["detail"], call.call.said_by_carrier, call.call.time_limit, call.call.ended_by)
-        print("    ", call.transcript, [(hook.kind, hook.status, hook.problem) for hook in call.call.webhooks if hook.problem])
-        print("    ", [w.params.get("CallStatus") for w in call.call.webhooks if w.kind=="status"], datetime.fromisoformat(call.record["endedAt"]).timestamp() - call.call.ended)
-        print("\n".join(l[36:] for l in call.log))
-        print([r for r in call.line.twilio.refusals if call.call.sid in r.where], call.line.openai.refusals)
+def require_good_end(call: HeldCall, *, reason: str = "caller-hung-up", refusals: int = 0) -> None:
+    assert call.silence <= LONGEST_SILENCE
+    assert call.call.application_error is None
+    assert [hook for hook in call.call.webhooks if hook.problem is not None] == []
+    assert call.record["endReason"] == reason
+    assert call.call.time_limit == 310, "Twilio itself ends the call, should we not"
+    line = call.line
+    assert len([refusal for refusal in line.twilio.refusals if call.call.sid in refusal.where]) == refusals
+    assert line.openai.refusals == line.chat.refusals == line.elevenlabs.refusals == []
+    closed = datetime.fromisoformat(call.record["endedAt"]).timestamp()
+    assert closed - call.call.ended < 4.0, "a record is closed soon after its call"
+
+
+def words(call: HeldCall) -> str:
+    """All that was heard, in whatever pieces."""
+    return " ".join(call.heard)
+
+
+@pytest.mark.parametrize(
+    "fault", ["twiml-fetched-twice", "no-marks", "bad-media-signature", "malformed-frames"]
+)
+def test_a_caller_does_not_notice(streams, fault):
+    call = streams[fault]
+    assert words(call) == " ".join([GREETING, NOON, FIVE])
+    assert call.transcript == [("agent", GREETING), *TALK]
+    assert call.call.said_by_carrier == []
+    assert len(call.call.streams) == 1
+    require_good_end(call)
+
+
+def test_twiml_that_is_fetched_twice_is_one_call_with_one_greeting(streams):
+    for name, first in (("twiml-fetched-twice", GREETING), ("twiml-fetched-twice-outbound", MESSAGE)):
+        call = streams[name]
+        asked = [hook for hook in call.call.webhooks if hook.kind == "voice"]
+        assert len(asked) == 2
+        assert asked[0].body == asked[1].body, "the same answer, with the same stream"
+        assert words(call) == " ".join([first, NOON, FIVE])
+        assert call.transcript == [("agent", first), *TALK]
+        require_good_end(call)
+
+
+def test_broken_messages_on_a_stream_are_named_and_left_out(streams):
+    streams["malformed-frames"].require_log_line("carrier media stream", "JSON", "left out")
+
+
+def test_a_stream_that_breaks_is_replaced_and_the_talk_goes_on(streams):
+    call = streams["media-dropped"]
+    assert words(call) == f"Hello, {BRIDGE} {NOON} {FIVE}"
+    assert call.transcript == [("agent", "Hello,"), *TALK]
+    assert call.call.said_by_carrier == [BRIDGE]
+    assert [stream.closed_by for stream in call.call.streams] == ["network", "carrier"]
+    call.require_log_line("carrier media stream", "ended while the call goes on", "another one is opened")
+    require_good_end(call)
+
+
+@pytest.mark.parametrize(("fault", "refusals"), [("media-refused", 0), ("stream-never-starts", 1)])
+def test_a_stream_that_never_comes_is_done_without(streams, fault, refusals):
+    call = streams[fault]
+    assert words(call) == " ".join([BRIDGE, GREETING, NOON, FIVE])
+    assert call.call.said_by_carrier == [BRIDGE, GREETING, NOON, FIVE]
+    assert call.transcript == [("agent", GREETING), *TALK]
+    call.require_log_line("carrier media stream", "did not begin", "the carrier speaks and listens")
+    require_good_end(call, refusals=refusals)
+
+
+def test_a_stream_that_breaks_and_does_not_return_is_done_without(streams):
+    call = streams["cut-for-good"]
+    assert words(call) == " ".join([GREETING, BRIDGE, BRIDGE, NOON, FIVE])
+    assert call.call.said_by_carrier == [BRIDGE, BRIDGE, NOON, FIVE]
+    assert call.transcript == [("agent", GREETING), *TALK]
+    call.require_log_line("carrier media stream", "ended while the call goes on", "another one is opened")
+    call.require_log_line("carrier media stream", "did not begin", "the carrier speaks and listens")
+    require_good_end(call)
+
+
+def test_a_stream_that_breaks_again_and_again_is_given_up(streams):
+    call = streams["cut-thrice"]
+    assert words(call) == " ".join([GREETING, BRIDGE, BRIDGE, BRIDGE, NOON, FIVE])
+    assert len(call.call.streams) == 3
+    assert call.call.said_by_carrier[-2:] == [NOON, FIVE]
+    assert call.transcript == [("agent", GREETING), *TALK]
+    call.require_log_line("carrier media stream", "ended", "the carrier speaks and listens")
+    require_good_end(call)
+
+
+@pytest.mark.parametrize("fault", REPORTS)
+def test_reports_may_come_twice_late_in_disorder_or_not_at_all(streams, fault):
+    call = streams[fault]
+    assert words(call) == " ".join([MESSAGE, NOON, FIVE])
+    assert call.transcript == [("agent", MESSAGE), *TALK]
+    reports = [hook.params["CallStatus"] for hook in call.call.webhooks if hook.kind == "status"]
+    assert reports != ["initiated", "ringing", "completed"]
+    if fault in ("callbacks-late", "callbacks-lost"):
+        call.require_log_line("carrier", "reports nothing", "closed")
+    require_good_end(call)
+
+
+def test_webhooks_are_answered_at_once(streams, dialled):
+    calls = [call for played in (streams, dialled) for call in played.values() if isinstance(call, HeldCall)]
+    latencies = sorted(hook.latency for call in calls for hook in call.call.webhooks)
+    assert len(latencies) > 60
+    assert latencies[len(latencies) * 99 // 100] < 2.0
+
+
+def test_nothing_is_believed_that_twilio_has_not_signed(streams):
+    met = streams["strangers"]
+    assert met["right"][0] == 200
+    for name in ("forged", "unsigned", "twice", "forged-first", "forged-last"):
+        status, answer = met[name]
+        assert status == 401, name
+        assert "signature" in answer["error"]
+
+
+def test_whoever_tries_the_webhook_by_hand_is_told_what_it_is(streams):
+    met = streams["strangers"]
+    assert met["get"][0] == 200
+    assert "webhook of openclaw-voicecall" in met["get"][1]["what"]
+    assert met["unsigned"][0] == 401
+    assert "webhook of openclaw-voicecall" in met["unsigned"][1]["error"]
+
+
+def test_a_wrong_token_is_named_in_the_answer_and_in_the_log(streams):
+    call, log = streams["wrong-token"]
+    assert [hook.status for hook in call.webhooks] == [401]
+    assert b"check twilio.authToken" in call.webhooks[0].body
+    assert "webhook of twilio refused: the signature does not match; check twilio.authToken" in log
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        ("rest-401", "check twilio.accountSid and twilio.authToken"),
+        ("rest-429", "too many requests"),
+        (
+            "rest-500",
+            "whether the call was placed is unknown, and it is not placed again: Twilio answers 500",
+        ),
+    ],
+)
+def test_a_dial_that_fails_says_why_and_is_not_repeated(dialled, fault, cause):
+    failed = dialled[fault]
+    assert failed.command.exit_code == 69
+    assert cause in failed.command.stdout
+    assert failed.record["endReason"] == "carrier-error"
+    assert cause in failed.record["detail"]
+    assert failed.calls == [], "nobody was called, and nothing is billed"
+    assert [text for text in failed.log if cause in text and "the call is not placed" in text]
+
+
+@pytest.mark.parametrize("fault", ["rest-timeout", "rest-lost-reply"])
+def test_a_dial_without_an_answer_is_found_again_and_held(dialled, fault):
+    call = dialled[fault]
+    assert words(call) == " ".join([MESSAGE, NOON, FIVE])
+    assert call.transcript == [("agent", MESSAGE), *TALK]
+    assert call.record["carrierCallId"] == call.call.sid
+    others = [other for other in call.line.twilio.calls.values() if other.to_number == call.call.to_number]
+    assert others == [call.call], "dialled once"
+    require_good_end(call)
+
+
+def test_a_hang_up_that_fails_is_tried_again(dialled):
+    call = dialled["rest-500-hang-up"]
+    assert call.call.ended_by == "api"
+    assert words(call) == MESSAGE
+    call.require_log_line("carrier hang-up failed", "Twilio answers 500", "tried again")
+    require_good_end(call, reason="agent-hung-up")
+
+
+def test_after_a_crash_open_calls_are_hung_up_and_closed_with_the_reason(crash):
+    assert crash["seconds"] < 30
+    assert crash["ringing"].call.status == "canceled"
+    assert crash["ringing"].call.ended_by == "api"
+    assert crash["talking"].call.status == "completed"
+    for name in ("ringing", "talking"):
+        record = crash[name].record
+        assert record["endReason"] == "interrupted"
+        assert "the service died during the call" in record["detail"]
+        assert crash[name].log, "the log of the new process names the call"
+    assert crash["talking"].transcript[0][0] == "agent"
+    assert len(crash["calls"]) == 2, "nothing is dialled from what was stored"

@@ -70,7 +70,9 @@ class Case:
 
 CASES = {
     str(case): case
-    for case in (Case(f, always, spare) for spare in (False, True) for f in CAUSES for always in (True, False))
+    for case in (
+        Case(f, always, spare) for spare in (False, True) for f in CAUSES for always in (True, False)
+    )
 }
 DEAD = Case("dead", always=False, spare=False)
 """ElevenLabs breaks off in the first answer, and is gone after that."""

@@ -155,6 +155,8 @@ async def check_account(vendor: ChatVendor, config: ChatConfig, model: str) -> s
             answer = await limited.models.with_raw_response.list()
             listed = _listed(answer.http_response.json())
         except (APIError, ValueError) as error:
+            if config.base_url is not None and getattr(error, "status_code", 0) in (404, 405):
+                return "this address lists no models, so that the key shows in use only"
             raise vendor_error(
                 error,
                 vendor,

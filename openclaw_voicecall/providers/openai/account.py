@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import Final
 
 import aiohttp
 from pydantic import SecretStr
@@ -50,6 +51,10 @@ def account(api_key: SecretStr | None, base_url: str | None, *, section: str) ->
     return Account(base_address(base_url, DEFAULT_BASE, setting=f"{section}.baseUrl"), SecretStr(key))
 
 
+NO_LIST: Final = "this address lists no models, so that the key shows in use only"
+"""Of servers that speak OpenAI's protocol without being OpenAI."""
+
+
 async def check_account(account: Account, model: str) -> str:
     """Ask for the account's models (`GET /models`), which costs nothing.
 
@@ -70,6 +75,8 @@ async def check_account(account: Account, model: str) -> str:
             ) as answer,
         ):
             body = await answer.text()
+            if answer.status in (404, 405) and account.base_url != DEFAULT_BASE:
+                return NO_LIST
             if answer.status != 200:
                 raise failure(VENDOR, operation, answer.status, _said(body), headers=answer.headers)
     except (aiohttp.ClientError, TimeoutError, OSError, UnicodeDecodeError) as error:

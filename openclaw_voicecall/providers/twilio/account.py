@@ -13,7 +13,7 @@ from twilio.request_validator import (  # type: ignore[import-untyped] # the SDK
 from openclaw_voicecall.api.carrier import WebhookRequest
 from openclaw_voicecall.errors import ConfigError, VendorRejected
 from openclaw_voicecall.providers.twilio.config import TwilioConfig
-from openclaw_voicecall.providers.twilio.rest import TwilioApi, _asked, open_api
+from openclaw_voicecall.providers.twilio.rest import TwilioApi, asked, open_api
 from openclaw_voicecall.providers.twilio.signatures import SETTINGS_HEADER
 from openclaw_voicecall.providers.twilio.webhooks import SIGNATURE_HEADER
 
@@ -55,7 +55,7 @@ async def check_account(config: TwilioConfig) -> str:
     """
     account_sid, _ = credentials(config)
     async with open_account(config) as api:
-        account = await _asked(OPERATION, api._client.api.v2010.accounts(account_sid).fetch_async())
+        account = await asked(OPERATION, api.client.api.v2010.accounts(account_sid).fetch_async())
     name, status = str(account.friendly_name or account_sid), str(account.status)
     if status != ACTIVE:
         raise VendorRejected(

@@ -32,6 +32,7 @@ from openclaw_voicecall.errors import (
 )
 from openclaw_voicecall.providers._mediastreams import MediaStreamsCodec
 from openclaw_voicecall.providers.twilio import twiml, webhooks
+from openclaw_voicecall.providers.twilio.account import credentials
 from openclaw_voicecall.providers.twilio.config import TwilioConfig
 from openclaw_voicecall.providers.twilio.rest import OutcomeUnknown, TwilioApi, is_gone, open_api
 from openclaw_voicecall.providers.twilio.signatures import SignatureCheck
@@ -331,14 +332,7 @@ async def open_twilio(config: TwilioConfig, runtime: Runtime) -> AsyncIterator[T
     Raises:
         ConfigError: Its id or a secret is missing: without them nobody could tell Twilio from a stranger.
     """
-    account_sid = config.account_sid or ""
-    auth_token = config.auth_token.get_secret_value().strip() if config.auth_token is not None else ""
-    for value, key, variable in (
-        (account_sid, "accountSid", "TWILIO_ACCOUNT_SID"),
-        (auth_token, "authToken", "TWILIO_AUTH_TOKEN"),
-    ):
-        if not value:
-            raise ConfigError(f"twilio.{key}: expected a value, here or in {variable}; found none")
+    account_sid, auth_token = credentials(config)
     keys = {name: key.get_secret_value().strip() for name, key in config.signing_keys.items()}
     for name, key in keys.items():
         if not name or not key:

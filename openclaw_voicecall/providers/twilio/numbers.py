@@ -8,7 +8,7 @@ from openclaw_voicecall.api.numbers import NumberSettings
 from openclaw_voicecall.errors import VendorRejected
 from openclaw_voicecall.providers.twilio.account import open_account
 from openclaw_voicecall.providers.twilio.config import TwilioConfig
-from openclaw_voicecall.providers.twilio.rest import TwilioApi, _asked
+from openclaw_voicecall.providers.twilio.rest import TwilioApi, asked
 
 
 class TwilioNumbers:
@@ -19,7 +19,7 @@ class TwilioNumbers:
     """
 
     def __init__(self, api: TwilioApi) -> None:
-        self._numbers = api._client.incoming_phone_numbers
+        self._numbers = api.client.incoming_phone_numbers
 
     async def read(self, number: str) -> NumberSettings | None:
         """The settings of a number; None when it is not the account's. Raises `VendorError`."""
@@ -46,10 +46,10 @@ class TwilioNumbers:
         changes = {"voice_url": url, "voice_method": "POST"}
         # Either of them takes the calls before the address is asked; an empty text takes it away.
         changes |= {name: "" for name in ("voice_application_sid", "trunk_sid") if getattr(found, name)}
-        await _asked("update number", self._numbers(found.sid).update_async(**changes))
+        await asked("update number", self._numbers(found.sid).update_async(**changes))
 
     async def _find(self, number: str) -> Any:
-        listed = await _asked("list numbers", self._numbers.list_async(phone_number=number, limit=20))
+        listed = await asked("list numbers", self._numbers.list_async(phone_number=number, limit=20))
         # Twilio's filter takes parts of numbers, too.
         return next((found for found in listed if found.phone_number == number), None)
 

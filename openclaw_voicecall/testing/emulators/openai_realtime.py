@@ -12,6 +12,7 @@ from aiohttp import web
 
 from openclaw_voicecall.testing.emulators.clips import Recognizer
 from openclaw_voicecall.testing.emulators.openai_connection import Connection, TranscriptionSession
+from openclaw_voicecall.testing.emulators.openai_sessions import MODELS
 from openclaw_voicecall.testing.emulators.openai_vad import has_speech
 from openclaw_voicecall.testing.emulators.serving import Emulator, Fault
 
@@ -76,8 +77,17 @@ class OpenAIRealtimeEmulator(Emulator):
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """The socket, and the beta addresses that only say that they are gone."""
         router.add_get("/v1/realtime", self._realtime)
+        router.add_get("/v1/models", self._models)
         for path in ("/v1/realtime/sessions", "/v1/realtime/transcription_sessions"):
             router.add_post(path, self._beta)
+
+    async def _models(self, request: web.Request) -> web.Response:
+        """What a check of the key asks for; it costs nothing."""
+        if request.headers.get("Authorization") != f"Bearer {self.key}":
+            error = {"message": "Incorrect API key provided.", "type": "invalid_request_error", "param": None}
+            return web.json_response({"error": {**error, "code": "invalid_api_key"}}, status=401)
+        models = [{"id": name, "object": "model", "owned_by": "openai"} for name in sorted(MODELS)]
+        return web.json_response({"object": "list", "data": models})
 
     def state(self) -> dict[str, Any]:
         """The sessions in short."""
