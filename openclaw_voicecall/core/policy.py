@@ -1,6 +1,7 @@
 """The tuning of one call: frozen numbers, all in seconds unless the name says otherwise."""
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +46,17 @@ class DtmfPolicy:
     max_digits: int = 32
 
 
+DISCLOSURE_LINE: Final = "disclosure"
+RECORDING_LINE: Final = "recording"
+"""Names of lines that have to be said; the far party may be recorded after the second."""
+
+
 @dataclass(frozen=True, slots=True)
 class MustSay:
     """A line that has to be heard to its end before anything else is said."""
 
     name: str
-    """What it is for, such as `disclosure`."""
+    """What it is for."""
     text: str
 
 

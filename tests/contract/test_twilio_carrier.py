@@ -130,7 +130,8 @@ class Twilio:
             return refused
         if call is None:
             return gone()
-        if len(form) != 1 or not set(form) <= UPDATE:
+        changes = set(form) - {"Method", "StatusCallback", "StatusCallbackMethod"}
+        if len(changes) != 1 or not set(form) <= UPDATE or (self.fault == "limit only" and len(form) != 1):
             return problem(400, 20001, "exactly one change")
         allowed = {"completed": {"in-progress"}, "canceled": {"queued", "ringing"}}
         if call["status"] not in allowed.get(form.get("Status"), {"in-progress"}):
@@ -407,6 +408,12 @@ async def test_twilio_is_told_how_long_an_inbound_call_may_last(line):
     asked = dict(line.vendor.posts[0])
     assert (asked["TimeLimit"], asked["StatusCallbackMethod"]) == ("90", "POST")
     assert "for=status" in asked["StatusCallback"]
+
+
+async def test_the_limit_is_set_even_where_reports_cannot_be_asked_for(line):
+    line.vendor.fault = "limit only"
+    await line.carrier.limit_duration(leg(line.vendor.add(status="in-progress")), 89.5)
+    assert dict(line.vendor.posts[-1]) == {"TimeLimit": "90"}
 
 
 async def test_digits_are_refused_because_they_would_end_the_stream(line):

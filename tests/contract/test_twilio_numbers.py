@@ -106,7 +106,7 @@ async def test_a_trunk_or_application_that_takes_the_calls_is_told_and_taken_awa
         async def update_async(self, **fields):
             changes.update(fields)
 
-    desk = TwilioNumbers(SimpleNamespace(_client=SimpleNamespace(incoming_phone_numbers=Numbers())))
+    desk = TwilioNumbers(SimpleNamespace(client=SimpleNamespace(incoming_phone_numbers=Numbers())))
     found = await desk.read(OURS)
     assert found.handled_by == "the SIP trunk TK1"
     assert not found.takes_calls

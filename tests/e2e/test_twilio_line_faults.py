@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 import aiohttp
@@ -233,6 +232,7 @@ async def dials() -> Played:
                 "rest-lost-reply": street.place(fault="rest-lost-reply"),
                 "rest-timeout": street.place(fault="rest-timeout"),
                 "rest-500-hang-up": street.place(hung_up_on),
+                "rest-500-limit": street.ring(fault="rest-500"),
             }
         )
         return Played({**played, **refused, "calls": dict(street.twilio.calls)})
@@ -262,26 +262,26 @@ async def a_crash() -> Played:
 
 
 @pytest.fixture(scope="module")
-def streams() -> Played:
-    return everything()[0]
-
-
-@pytest.fixture(scope="module")
-def dialled() -> Played:
-    return everything()[1]
-
-
-@pytest.fixture(scope="module")
-def crash() -> Played:
-    return everything()[2]
-
-
-@cache
-def everything() -> tuple[Played, Played, Played]:
+def played() -> tuple[Played, Played, Played]:
     async def run() -> tuple[Played, Played, Played]:
         return await asyncio.gather(streams_and_reports(), dials(), a_crash())
 
     return asyncio.run(run())
+
+
+@pytest.fixture(scope="module")
+def streams(played) -> Played:
+    return played[0]
+
+
+@pytest.fixture(scope="module")
+def dialled(played) -> Played:
+    return played[1]
+
+
+@pytest.fixture(scope="module")
+def crash(played) -> Played:
+    return played[2]
 
 
 def require_good_end(call: HeldCall, *, reason: str = "caller-hung-up", refusals: int = 0) -> None:
@@ -450,6 +450,13 @@ def test_a_hang_up_that_fails_is_tried_again(dialled):
     assert words(call) == MESSAGE
     call.require_log_line("carrier hang-up failed", "Twilio answers 500", "tried again")
     require_good_end(call, reason="agent-hung-up")
+
+
+def test_the_time_limit_of_a_call_that_comes_in_is_set_although_that_fails_once(dialled):
+    call = dialled["rest-500-limit"]
+    assert words(call) == " ".join([GREETING, NOON, FIVE])
+    call.require_log_line("carrier limit failed", "Twilio answers 500", "tried again")
+    require_good_end(call)
 
 
 def test_after_a_crash_open_calls_are_hung_up_and_closed_with_the_reason(crash):

@@ -124,7 +124,7 @@ class Town:
 
         async def person(phone):
             await phone.wait_for_agent(quiet=1.0)
-            for question, answer in ANSWERS.items():
+            for question, answer in list(ANSWERS.items())[: 1 if case is DEAD else None]:
                 for _ in range(3):
                     await phone.say(self.questions[question])
                     heard = self.read(await phone.wait_for_agent(quiet=0.8))
@@ -284,8 +284,8 @@ def test_the_carrier_takes_over_in_the_middle_of_a_talk(held, name):
 
 def test_an_apology_is_made_in_the_configured_voice_although_that_is_dead(held):
     call = held[str(DEAD)]
-    assert call.whole == " ".join([GREETING, APOLOGY, APOLOGY, NOON, FIVE])
-    assert call.call.said_by_carrier == [APOLOGY, NOON, FIVE], "the first apology was no carrier's"
+    assert call.whole == " ".join([GREETING, APOLOGY, APOLOGY, NOON])
+    assert call.call.said_by_carrier == [APOLOGY, NOON], "the first apology was no carrier's"
     assert [count(call.voice, text) for text in (*HELLO, *SORRY)] == [1, 1, 1, 1], "prepared, and kept"
     call.require_log_line("synthesizer elevenlabs failed", CAUSES["cut"], "given up")
     call.require_log_line("synthesizer failed", CAUSES["500"], TAKEN_OVER)
@@ -294,5 +294,5 @@ def test_an_apology_is_made_in_the_configured_voice_although_that_is_dead(held):
 
 def test_whatever_the_voice_does_twilio_is_answered_within_two_seconds(held):
     hooks = [hook.latency for name in CASES for hook in held[name].call.webhooks]
-    assert len(hooks) > 100
+    assert len(hooks) > 60
     assert sorted(hooks)[len(hooks) * 99 // 100] < 2.0

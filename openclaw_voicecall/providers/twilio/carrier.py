@@ -211,13 +211,15 @@ class TwilioCarrier:
 
         It is asked to report the end as well: a number that is called may have no address for reports of its own.
         """
-        await self._api.update_call(
-            "limit the call",
-            leg.carrier_call_id,
-            time_limit=math.ceil(seconds),
-            status_callback=self._url(webhooks.STATUS, leg.call_id),
-            status_callback_method="POST",
-        )
+        limit = {"time_limit": math.ceil(seconds)}
+        report = {"status_callback": self._url(webhooks.STATUS, leg.call_id), "status_callback_method": "POST"}
+        try:
+            await self._api.update_call("limit the call", leg.carrier_call_id, **limit, **report)
+        except VendorRejected as error:
+            if is_gone(error):
+                return
+            # The limit matters more than the report, which the end of the stream stands in for.
+            await self._api.update_call("limit the call", leg.carrier_call_id, **limit)
 
     async def fetch_status(self, leg: LegRef) -> LegStatus:
         """Ask Twilio how a leg stands. Raises `VendorError`."""

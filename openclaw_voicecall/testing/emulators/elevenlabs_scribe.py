@@ -8,7 +8,7 @@ Written from the vendor's SDK (`realtime/scribe.py`, `realtime/connection.py`, `
 import asyncio
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -16,8 +16,8 @@ from aiohttp import web
 
 from openclaw_voicecall.testing.emulators.clips import Recognizer
 from openclaw_voicecall.testing.emulators.openai_vad import has_speech
-from openclaw_voicecall.testing.emulators.serving import Emulator, Fault
-from openclaw_voicecall.testing.emulators.streams import break_off
+from openclaw_voicecall.testing.emulators.serving import Fault
+from openclaw_voicecall.testing.emulators.streams import SessionEmulator, break_off
 
 LEAST_COMMIT = 2400
 """Bytes: 0.3 s."""
@@ -64,7 +64,7 @@ class ScribeRecord:
     closed: bool = False
 
 
-class ScribeEmulator(Emulator):
+class ScribeEmulator(SessionEmulator):
     """Scribe realtime.
 
     Fault options: `chunks` of audio after which `close` comes (1); `seconds` for `slow-start` (1).
@@ -105,7 +105,6 @@ class ScribeEmulator(Emulator):
         self.sessions: list[ScribeRecord] = []
         """Every WebSocket that was opened, oldest first."""
         self._sockets: set[web.WebSocketResponse] = set()
-        self._changed = asyncio.Event()
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """The socket, and the account's plan."""
@@ -126,16 +125,6 @@ class ScribeEmulator(Emulator):
                 for record in self.sessions
             ]
         }
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition on `sessions` or `refusals` holds; it is asked whenever something happened."""
-        while not condition():
-            self._changed.clear()
-            await self._changed.wait()
-
-    def note_change(self) -> None:
-        """Let `until` look again."""
-        self._changed.set()
 
     async def stop(self) -> None:
         """Close every session."""

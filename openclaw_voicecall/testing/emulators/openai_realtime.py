@@ -4,8 +4,7 @@ Here are the address, the key and the faults; what goes over the socket is in `o
 a session may have in `openai_sessions`.
 """
 
-import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from aiohttp import web
@@ -14,13 +13,14 @@ from openclaw_voicecall.testing.emulators.clips import Recognizer
 from openclaw_voicecall.testing.emulators.openai_connection import Connection, TranscriptionSession
 from openclaw_voicecall.testing.emulators.openai_sessions import MODELS
 from openclaw_voicecall.testing.emulators.openai_vad import has_speech
-from openclaw_voicecall.testing.emulators.serving import Emulator, Fault
+from openclaw_voicecall.testing.emulators.serving import Fault
+from openclaw_voicecall.testing.emulators.streams import SessionEmulator
 
 MAX_MESSAGE = 21 * 2**20
 """Bytes of a client event: 15 MiB of audio in base64."""
 
 
-class OpenAIRealtimeEmulator(Emulator):
+class OpenAIRealtimeEmulator(SessionEmulator):
     """Realtime transcription.
 
     Fault options: `seconds` for `slow-start`; `seconds` after the handshake or a number of `appends` for `close` and
@@ -72,7 +72,6 @@ class OpenAIRealtimeEmulator(Emulator):
         """Every WebSocket that was opened, oldest first."""
         self._scripted = iter(transcripts)
         self._connections: set[Connection] = set()
-        self._changed = asyncio.Event()
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """The socket, and the beta addresses that only say that they are gone."""
@@ -108,16 +107,6 @@ class OpenAIRealtimeEmulator(Emulator):
                 for session in self.sessions
             ]
         }
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition on `sessions` or `refusals` holds; it is asked whenever something happened."""
-        while not condition():
-            self._changed.clear()
-            await self._changed.wait()
-
-    def note_change(self) -> None:
-        """Let `until` look again."""
-        self._changed.set()
 
     def next_words(self, audio: bytes, threshold: float) -> str:
         """The next scripted transcript, if there is speech in the audio and a transcript left."""

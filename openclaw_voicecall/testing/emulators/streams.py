@@ -7,23 +7,65 @@ from itertools import cycle
 
 from aiohttp import web
 
+from openclaw_voicecall.testing.emulators.serving import Emulator
 
-class Streams:
-    """The answers an emulator is giving just now, so that a client that leaks them is found out."""
+
+class Changes:
+    """Wakes those who wait for something that has yet to happen."""
 
     def __init__(self) -> None:
+        self._changed = asyncio.Event()
+
+    def change(self) -> None:
+        """Have waiting conditions asked again."""
+        self._changed.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds; it is asked again at every `change`."""
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
+
+
+class SessionEmulator(Emulator):
+    """An emulator of sessions that tests watch from outside.
+
+    Args:
+        port: TCP port; 0 for any free one.
+    """
+
+    def __init__(self, *, port: int = 0) -> None:
+        super().__init__(port=port)
+        self._changes = Changes()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition on `sessions` or `refusals` holds; it is asked whenever something happened."""
+        await self._changes.until(condition)
+
+    def note_change(self) -> None:
+        """Let `until` look again."""
+        self._changes.change()
+
+
+class Streams(Changes):
+    """The answers an emulator is giving just now, so that a client that leaks them is found out.
+
+    Conditions on the counters are asked again whenever one of them changes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
         self.open = 0
         """Answers under way now."""
         self.cancelled = 0
         """Answers whose client went away before the end."""
-        self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
 
     @contextmanager
     def counted(self) -> Iterator[None]:
         """Count an answer while it is given, and whether its client left."""
         self.open += 1
-        self._changed.set()
+        self.change()
         try:
             yield
         except asyncio.CancelledError:
@@ -35,17 +77,7 @@ class Streams:
             raise asyncio.CancelledError from error
         finally:
             self.open -= 1
-            self._changed.set()
-
-    def change(self) -> None:
-        """Have waiting conditions asked again."""
-        self._changed.set()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition on the counters holds; it is asked whenever one of them changes, or at `change`."""
-        while not condition():
-            self._changed.clear()
-            await self._changed.wait()
+            self.change()
 
     async def pause(self, seconds: float | None = None) -> None:
         """Wait so many seconds, None for ever; in either case no longer than the emulator serves."""
