@@ -1,4 +1,4 @@
-"""Who may call, how many calls there may be, and what is different for each of our numbers."""
+"""Who may call and be called, how many calls there may be, and what is different for each of our numbers."""
 
 import re
 from collections.abc import Mapping
@@ -9,8 +9,13 @@ from typing import Any
 from openclaw_voicecall import hookimpl
 from openclaw_voicecall.api.policy import Admission, CallOffer, CallPlan
 from openclaw_voicecall.api.spec import Runtime
+from openclaw_voicecall.builtin.hours import QuietHours
+from openclaw_voicecall.builtin.optout import OptOutPolicy
 from openclaw_voicecall.builtin.pairing import PairingDesk, PairingRouter
+from openclaw_voicecall.builtin.rates import DialLimits, SpendingCap
+from openclaw_voicecall.builtin.spending import DestinationPolicy
 from openclaw_voicecall.config.callers import is_anonymous, is_number
+from openclaw_voicecall.store.optout import OptOutList
 from openclaw_voicecall.store.pairing import PairingBook
 
 _runtime: ContextVar[Runtime] = ContextVar("runtime")
@@ -137,8 +142,10 @@ def voicecall_lifespan(runtime: Runtime) -> None:
 def voicecall_register_policies(register: Any, config: Any) -> None:
     """Register the built-in policies, the router by number, and pairing where it is asked for."""
     register(ConcurrencyLimit(config.max_concurrent_calls))
+    runtime = _runtime.get(None)
+    _register_outbound(register, config, runtime)
     desk = None
-    if config.inbound_policy == "pairing" and (runtime := _runtime.get(None)) is not None:
+    if config.inbound_policy == "pairing" and runtime is not None:
         desk = PairingDesk(PairingBook(runtime.state_dir, wall=runtime.clock.wall))
     inbound = InboundPolicy(
         config.inbound_policy,
@@ -150,3 +157,15 @@ def voicecall_register_policies(register: Any, config: Any) -> None:
     register(NumberRouter(config.numbers))
     if desk is not None:
         register(PairingRouter(desk, inbound.lets_in, config.phrases.pairing))
+
+
+def _register_outbound(register: Any, config: Any, runtime: Runtime | None) -> None:
+    register(DestinationPolicy(config))
+    if runtime is None:
+        return
+    register(OptOutPolicy(OptOutList(runtime.state_dir)))
+    if config.outbound.quiet_hours is not None:
+        register(QuietHours(config.outbound.quiet_hours, runtime.clock.wall))
+    if runtime.store is not None:
+        register(DialLimits(config, runtime.store, runtime.clock.wall))
+        register(SpendingCap(config, runtime.store, runtime.clock.wall))

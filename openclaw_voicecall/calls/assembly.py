@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +13,13 @@ from openclaw_voicecall.api.speech import TranscriptionRequest
 from openclaw_voicecall.api.store import CallRecord, TranscriptLine
 from openclaw_voicecall.calls.engines import Engines
 from openclaw_voicecall.calls.memory import Recollection, nothing
-from openclaw_voicecall.core.policy import CallPolicy
+from openclaw_voicecall.core.policy import RECORDING_LINE, CallPolicy
 from openclaw_voicecall.errors import StoreError
 from openclaw_voicecall.session.chain import Chain
 from openclaw_voicecall.session.listening import Listening
 from openclaw_voicecall.session.recorder import CallRecorder
 from openclaw_voicecall.session.responding import Fillers, Responding
-from openclaw_voicecall.session.session import CallSession, Parts
+from openclaw_voicecall.session.session import CallSession, Parts, anybody
 from openclaw_voicecall.session.speaking import Speaking
 
 if TYPE_CHECKING:
@@ -41,12 +41,19 @@ def equip(
     config: "VoiceCallConfig",
     recording: Path | None,
     transcript: Callable[[], tuple[TranscriptLine, ...]],
+    may_dial: Callable[[str], Awaitable[str]] = anybody,
     earlier: Recollection = nothing,
 ) -> Parts:
-    """Make the parts of a session. `earlier` gives what was said in earlier calls."""
+    """Make the parts of a session.
+
+    `may_dial` tells why the far party may not be handed over to a number, `earlier` what was said in earlier calls.
+    """
     capabilities = engines.capabilities[record.carrier]
     by_turns = takes_turns(config, capabilities)
-    recorder = CallRecorder(recording, session.clock) if recording and not by_turns else None
+    recorder = None
+    if recording and not by_turns:
+        notice = any(line.name == RECORDING_LINE for line in session.call.policy.must_say)
+        recorder = CallRecorder(recording, session.clock, awaits_notice=notice)
     session.language = plan.language
     session.own_number = record.from_number if record.direction == "outbound" else record.to_number
     return Parts(
@@ -74,6 +81,7 @@ def equip(
         ),
         recorder=recorder,
         capabilities=capabilities,
+        may_dial=may_dial,
     )
 
 

@@ -4,7 +4,8 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,12 @@ from openclaw_voicecall.calls.engines import EngineRoom
 from openclaw_voicecall.calls.journal import JournalHub
 from openclaw_voicecall.calls.live import LIMIT_MARGIN, LiveCall, LiveCalls
 from openclaw_voicecall.calls.memory import Memory, nothing
-from openclaw_voicecall.calls.planning import plan_call
+from openclaw_voicecall.calls.placing import KeyedCalls, Placement, PlaceRequest
+from openclaw_voicecall.calls.planning import must_say, plan_call
 from openclaw_voicecall.calls.tokens import StreamTokens
 from openclaw_voicecall.core import events as e
 from openclaw_voicecall.core.call import Call
+from openclaw_voicecall.core.policy import CallPolicy
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import (
     CallIsOver,
@@ -56,20 +59,6 @@ STORE_LIMIT = 5.0
 """Seconds that an ended call waits for its last entries to be stored before it gives its slot back."""
 DEFAULT_FROM = "+15550100000"
 """Caller id of the local line when none is configured."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlaceRequest:
-    """A call that the owner or the agent asks for."""
-
-    to_number: str
-    message: str = ""
-    from_number: str = ""
-    mode: str = "conversation"
-    objective: str = ""
-    carrier: str = ""
-    record_dir: str = ""
-    options: dict[str, str] = field(default_factory=dict)
 
 
 class CallManager:
@@ -116,6 +105,8 @@ class CallManager:
         self._ids = ids
         self._recordings = recordings
         self._live = LiveCalls()
+        self._keyed = KeyedCalls(store, clock)
+        self._placing = asyncio.Lock()
         self._deciding: dict[tuple[str, str], asyncio.Task[LiveCall]] = {}
         """Inbound calls that are being decided about, by carrier and its id."""
 
@@ -143,16 +134,32 @@ class CallManager:
                 raise
             raise CallIsOver(f"call {call_id} is over ({stored.end_reason})") from None
 
-    async def place(self, request: PlaceRequest) -> CallRecord:
+    async def place(self, request: PlaceRequest, *, key: str = "") -> Placement:
         """Dial. The record is in the store before anything is dialled.
 
+        Args:
+            request: What is asked for.
+            key: Asked for again under the same key within a day, nothing is dialled; empty for none.
+
         Returns:
-            The record right after the carrier was asked to dial.
+            The record right after the carrier was asked to dial, or of the call that the key stands for.
 
         Raises:
             CallNotAllowed, LimitExceeded: A policy says no.
+            KeyReused: The key stands for another call.
             VoiceCallError: The responder or carrier is unknown, or the store failed; nothing was dialled.
         """
+        # Policies count records and keys are looked up in them: a call is recorded before the next one is judged.
+        async with self._placing:
+            known = await self._keyed.find(key, request)
+            if known is not None:
+                return Placement(self.record(known.call_id) or known, repeated=True)
+            entry = await self._admitted(request, self._keyed.metadata(key, request))
+        entry.task = asyncio.create_task(self._run(entry, lambda: self._begin_outbound(entry, request)))
+        return Placement(entry.record)
+
+    async def _admitted(self, request: PlaceRequest, metadata: dict[str, str]) -> LiveCall:
+        """A call that may be placed and has its slot and its record."""
         carrier = request.carrier or self.config.provider
         self._carrier(carrier).check_options(request.options)
         if request.mode == "notify" and not request.message.strip():
@@ -165,6 +172,7 @@ class CallManager:
                 to_number=request.to_number,
                 mode=request.mode,
                 live_calls=others,
+                billed=self.engines.capabilities[carrier].billed,
             )
             await self._admit(offer)
             call_id = self._ids.call_id()
@@ -176,11 +184,13 @@ class CallManager:
                 call_id=call_id,
             )
             plan = await self._admissions.route(offer, plan)
-            entry = await self._create(
-                call_id, offer, plan, record_dir=request.record_dir, metadata=request.options
+            return await self._create(
+                call_id,
+                offer,
+                plan,
+                record_dir=request.record_dir,
+                metadata={**request.options, **metadata},
             )
-        entry.task = asyncio.create_task(self._run(entry, lambda: self._begin_outbound(entry, request)))
-        return entry.record
 
     def _begin_outbound(self, entry: LiveCall, request: PlaceRequest) -> None:
         entry.session.post(e.CallPlaced())
@@ -247,6 +257,7 @@ class CallManager:
                 from_number=event.from_number,
                 to_number=event.to_number,
                 live_calls=others,
+                billed=self.engines.capabilities[carrier].billed,
             )
             admitted, why, busy = True, "", False
             try:
@@ -334,6 +345,15 @@ class CallManager:
         if not admission.allowed:
             raise (LimitExceeded if admission.busy else CallNotAllowed)(admission.reason)
 
+    async def _why_not_hand_over(self, offer: CallOffer, number: str) -> str:
+        """What the policies have against handing the far party of a call over to this number."""
+        ours = offer.from_number if offer.direction == "outbound" else offer.to_number
+        onward = replace(
+            offer, direction="outbound", from_number=ours, to_number=number, mode="transfer", live_calls=0
+        )
+        admission = await self._admissions.decide(onward)
+        return "" if admission.allowed else admission.reason
+
     async def _create(
         self,
         call_id: str,
@@ -363,10 +383,9 @@ class CallManager:
                 "sessionKey": plan.session_key,
             },
         )
-        policy = assembly.tuned_policy(plan.policy, self.config, self.engines.capabilities[offer.carrier])
         session = CallSession(
             call_id=call_id,
-            call=Call(policy, outbound=offer.direction == "outbound"),
+            call=Call(self._policy(offer, plan, recording), outbound=offer.direction == "outbound"),
             clock=self.clock,
             journal=lambda *entry: self._journal(call_id, *entry),
             give_order=self._answer_offer,
@@ -381,6 +400,7 @@ class CallManager:
             config=self.config,
             recording=recording,
             transcript=lambda: self._live.find(call_id).record.transcript,
+            may_dial=partial(self._why_not_hand_over, offer),
             earlier=self._memory.recall(plan.session_key) if talks and plan.policy.respond else nothing,
         )
         entry = LiveCall(
@@ -393,6 +413,12 @@ class CallManager:
         await self._store.put_call(call)
         self._live.add(entry)  # last, because until here the slot is a reserved one and must not count twice
         return entry
+
+    def _policy(self, offer: CallOffer, plan: CallPlan, recording: Path | None) -> CallPolicy:
+        abilities = self.engines.capabilities[offer.carrier]
+        recorded = recording is not None and not assembly.takes_turns(self.config, abilities)
+        lines = must_say(self.config, offer, plan.policy.greeting, recorded=recorded)
+        return assembly.tuned_policy(replace(plan.policy, must_say=lines), self.config, abilities)
 
     async def _run(self, entry: LiveCall, begin: Any) -> None:
         try:

@@ -6,7 +6,7 @@ from openclaw_voicecall.api.policy import CallOffer, CallPlan
 from openclaw_voicecall.calls.engines import DEFAULT_RESPONDER
 from openclaw_voicecall.config.callers import is_anonymous
 from openclaw_voicecall.config.sections import DISCLOSURE, RECORDING_NOTICE
-from openclaw_voicecall.core.policy import MustSay
+from openclaw_voicecall.core.policy import DISCLOSURE_LINE, RECORDING_LINE, MustSay
 from openclaw_voicecall.media.speakable import speakable
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def must_say(
         disclosure = DISCLOSURE if offer.billed and _SAYS_SO not in greeting.lower() else ""
     if notice is None:
         notice = RECORDING_NOTICE if offer.billed else ""
-    lines = (MustSay("disclosure", disclosure), MustSay("recording", notice if recorded else ""))
+    lines = (MustSay(DISCLOSURE_LINE, disclosure), MustSay(RECORDING_LINE, notice if recorded else ""))
     return tuple(line for line in lines if speakable(line.text))
 
 

@@ -325,6 +325,8 @@ class Floor:
     def _undecided_until(self, now: float) -> float:
         """Until when a sound of the caller may still become words; not after `now` if there is no such sound."""
         tuning = self._policy.barge_in
+        if self.words.ready:
+            return now  # a turn that is over waits for this one of the agent
         if self.caller.state is Caller.TALKING:
             return self.words.began_at + tuning.noise_after
         if self.caller.state is Caller.PAUSED:

@@ -74,6 +74,8 @@ class Absence:
                 continue
             if status.state == "ended":
                 self._asking = None  # what follows must not cancel this task
-                logger.info("carrier reports nothing of the call any more; asked, it says that it is over; closed")
+                logger.info(
+                    "carrier reports nothing of the call any more; asked, it says that it is over; closed"
+                )
                 session.post(CallEnded(status.reason or EndReason.CALLER_HUNG_UP))
                 return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from openclaw_voicecall.api.carrier import LegOrder
 from openclaw_voicecall.core import commands as c
 from openclaw_voicecall.core.events import CallAnswered, TransferFailed
+from openclaw_voicecall.core.policy import RECORDING_LINE
 from openclaw_voicecall.errors import VendorError
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-RECORDING_NOTICE = "recording"
-"""The line after which the far party may be recorded."""
 HANG_UP_RETRIES = (1.0, 2.0, 4.0)
 """Seconds between attempts to end a leg when the carrier cannot be reached."""
 
@@ -62,7 +61,7 @@ def carry_out(session: "CallSession", command: c.Command) -> None:
             session.start(_take_back(session))
         case c.NoteSaid(name, text):
             session.note("must-say", {"line": name, "text": text})
-            if parts.recorder is not None and name == RECORDING_NOTICE:
+            if parts.recorder is not None and name == RECORDING_LINE:
                 parts.recorder.notice_given()
         case c.AppendTranscript():
             pass  # the record is made from the journal, which holds this order

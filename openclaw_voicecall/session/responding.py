@@ -44,6 +44,8 @@ class Fillers:
 
 
 NO_FILLERS = Fillers()
+PER_CHARACTER = 0.07
+"""Seconds that a character takes to be said, about: a filler is due some time after what was written was heard."""
 
 
 @dataclass(slots=True)
@@ -97,6 +99,7 @@ class Responding:
         self._numbers = count(1)
         self._task: asyncio.Task[None] | None = None
         self._turn = 0
+        self._said_until = 0.0
 
     def respond(self, turn: int, text: str, digits: str) -> None:
         """Let the responder write this turn."""
@@ -124,6 +127,7 @@ class Responding:
     def _start(self, turn: int, work: Any) -> None:
         self.cancel(turn)
         self._turn = turn
+        self._said_until = 0.0
         self._task = asyncio.create_task(work)
 
     async def _say(self, number: int, text: str) -> None:
@@ -135,29 +139,33 @@ class Responding:
     async def _respond(self, request: TurnRequest) -> None:
         filling = asyncio.create_task(self._fill(request.turn)) if self._fillers.phrases else None
         try:
-            await self._ask_around(request, filling)
+            await self._ask_around(request)
         finally:
             if filling is not None:
                 filling.cancel()
 
     async def _fill(self, number: int) -> None:
-        """Say something now and then until the reply begins."""
-        delay = self._fillers.after
+        """Say something now and then while nothing of the reply is to be heard: it may also stop on its way."""
+        loop = asyncio.get_running_loop()
+        silent_since, delay = loop.time(), self._fillers.after
         while True:
-            await asyncio.sleep(delay)
-            delay = self._fillers.every
+            wait = max(silent_since, self._said_until) + delay - loop.time()
+            if wait > 0:
+                await asyncio.sleep(wait)
+                continue
+            silent_since, delay = loop.time(), self._fillers.every
             utterance = next(self._numbers)
             self._note("filler", {"turn": number, "utterance": utterance})
             self._post(ResponseChunk(number, utterance, next(self._phrases)))
 
-    async def _ask_around(self, request: TurnRequest, filling: "asyncio.Task[None] | None") -> None:
+    async def _ask_around(self, request: TurnRequest) -> None:
         failures: list[str] = []
         links = self._rotation.order()
         for index, link in enumerate(links):
             turn = _Turn(request.turn, SentenceSplitter(language=request.language))
             try:
                 async with asyncio.timeout(self._timeout):
-                    await self._write(link.provider, request, turn, filling)
+                    await self._write(link.provider, request, turn)
             except (VoiceCallError, OSError, TimeoutError) as error:
                 detail = str(error) or f"no complete reply within {self._timeout:g} s"
                 failures.append(f"{link.name}: {detail}")
@@ -175,20 +183,12 @@ class Responding:
             return
         self._post(ResponseFailed(request.turn, "; ".join(failures)))
 
-    async def _write(
-        self,
-        responder: Responder,
-        request: TurnRequest,
-        turn: _Turn,
-        filling: "asyncio.Task[None] | None",
-    ) -> None:
+    async def _write(self, responder: Responder, request: TurnRequest, turn: _Turn) -> None:
         async with aclosing(responder.respond(request)) as events:
             async for event in events:
                 match event:
                     case TextDelta(text):
                         self._take(turn, text)
-                        if turn.utterances and filling is not None:
-                            filling.cancel()
                     case EndCall():
                         turn.end_call = True
                     case SendDtmf(digits):
@@ -220,4 +220,6 @@ class Responding:
         if text:
             utterance = next(self._numbers)
             turn.utterances.append(utterance)
+            begins = max(asyncio.get_running_loop().time(), self._said_until)
+            self._said_until = begins + len(text) * PER_CHARACTER
             self._post(ResponseChunk(turn.number, utterance, text))

@@ -137,7 +137,10 @@ class Takeover:
             session.parts.speaking, session.parts.listening = line, None
         if session.call.snapshot().media is not Media.FLOWING:
             session.post(e.MediaConnected())
-            if unanswered and session.call.policy.apology:
+            # Of a turn that was heard in part nothing is said again; alone it would leave the caller waiting.
+            cut_off = isinstance(self._failed, e.UtteranceFailed)
+            silent = cut_off and session.call.snapshot().agent is Agent.IDLE
+            if (unanswered or silent) and session.call.policy.apology:
                 session.post(e.SayRequested(session.call.policy.apology))
         return line
 

@@ -1,23 +1,20 @@
 """The book of callers whom the owner let in, and of codes that wait for the owner: one small file.
 
-The service and the command line both read and write it, so it works whether or not a service runs. A lock beside
-it makes every change whole; readers need none, because the file is replaced and never rewritten in place.
+The service and the command line both read and write it, so it works whether or not a service runs.
 """
 
-import fcntl
 import hmac
 import json
-import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from openclaw_voicecall.config.callers import is_number
 from openclaw_voicecall.errors import LimitExceeded, PolicyError, StoreError
+from openclaw_voicecall.store.sharedfile import SharedFile
 
 LIFE: Final = 3600.0
 """Seconds that a code waits for the owner."""
@@ -28,9 +25,6 @@ CODES: Final = 20
 DIGITS: Final = 6
 
 _VERSION: Final = 1
-_LOCK_ATTEMPTS: Final = 50
-_LOCK_PAUSE: Final = 0.02
-"""Seconds. Others hold the lock for some milliseconds, as long as a flush to the disk takes."""
 
 
 class PairingError(PolicyError):
@@ -103,18 +97,15 @@ class PairingBook:
         draw: Callable[[], str] = lambda: f"{secrets.randbelow(10**DIGITS):0{DIGITS}}",
     ) -> None:
         self.path = folder / "pairing.json"
-        self._lock = folder / "pairing.lock"
+        self._file = SharedFile(self.path)
         self._wall = wall
         self._draw = draw
 
     def read(self) -> Page:
         """What is in the book."""
-        try:
-            text = self.path.read_text("utf-8")
-        except FileNotFoundError:
+        text = self._file.read()
+        if text is None:
             return Page()
-        except (OSError, UnicodeDecodeError) as error:
-            raise StoreError(f"{self.path} cannot be read: {error}") from error
         page = self._parse(text)
         now = self._wall()
         return replace(page, asked=tuple(entry for entry in page.asked if not entry.is_over(now)))
@@ -130,7 +121,7 @@ class PairingBook:
         page = self.read()
         if page.is_approved(number) or page.code_of(number):
             return page
-        with self._locked():
+        with self._file.locked():
             page = self.read()
             if page.is_approved(number) or page.code_of(number):
                 return page
@@ -157,7 +148,7 @@ class PairingBook:
         Raises:
             PairingError: Nobody was given this code, or it is over; or it is neither a code nor a number.
         """
-        with self._locked():
+        with self._file.locked():
             page = self.read()
             number = who if is_number(who) else _find(page, who).number
             asked = tuple(entry for entry in page.asked if entry.number != number)
@@ -180,7 +171,7 @@ class PairingBook:
         Raises:
             PairingError: No code waits for this number, or nobody was given this code.
         """
-        with self._locked():
+        with self._file.locked():
             page = self.read()
             wanted = _waiting_of(page, who) if is_number(who) else _find(page, who)
             asked = tuple(replace(entry, denied=True) if entry == wanted else entry for entry in page.asked)
@@ -193,7 +184,7 @@ class PairingBook:
         Raises:
             PairingError: The number is not approved.
         """
-        with self._locked():
+        with self._file.locked():
             page = self.read()
             if not page.is_approved(number):
                 raise PairingError(
@@ -202,45 +193,13 @@ class PairingBook:
             approved = tuple(entry for entry in page.approved if entry.number != number)
             self._write(replace(page, approved=approved))
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        try:
-            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise StoreError(f"{self._lock} cannot be opened: {error.strerror}") from error
-        try:
-            for attempt in range(_LOCK_ATTEMPTS):
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if attempt + 1 == _LOCK_ATTEMPTS:
-                        raise StoreError(
-                            f"another process holds {self._lock}; try again, or end that process"
-                        ) from None
-                    time.sleep(_LOCK_PAUSE)
-            yield
-        finally:
-            os.close(descriptor)
-
     def _write(self, page: Page) -> None:
         body = {
             "version": _VERSION,
             "approved": [asdict(entry) for entry in page.approved],
             "asked": [asdict(entry) for entry in page.asked],
         }
-        draft = self.path.with_suffix(f".{os.getpid()}.tmp")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            with open(os.open(draft, flags, 0o600), "w", encoding="utf-8") as file:
-                json.dump(body, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self.path)
-            _flush_folder(self.path.parent)
-        except OSError as error:
-            draft.unlink(missing_ok=True)
-            raise StoreError(f"{self.path} cannot be written: {error.strerror}") from error
+        self._file.replace(body)
 
     def _parse(self, text: str) -> Page:
         try:
@@ -306,11 +265,3 @@ def _code(code: Any) -> str:
     if not isinstance(code, str) or not (code.isascii() and code.isdigit()):
         raise ValueError("a code is not made of digits")
     return code
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -156,7 +156,9 @@ class SqliteStore:
             StoreError: The database cannot be read.
         """
         query = f"{_SELECT_TIMES} WHERE created_at >= ? ORDER BY created_at DESC, rowid DESC"
-        return await self._read(query, (since,), lambda row: CallTimes(**dict(zip(_TIMES_COLUMNS, row, strict=True))))
+        return await self._read(
+            query, (since,), lambda row: CallTimes(**dict(zip(_TIMES_COLUMNS, row, strict=True)))
+        )
 
     async def keyed_call(self, key: str, *, since: float) -> CallRecord | None:
         """The newest call with this `idempotencyKey` in its metadata.

@@ -8,10 +8,11 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from vendor_line import CALLER, OURS, VendorLine, lines, vendor_line
+from vendor_line import OURS, VendorLine, lines, vendor_line
 
 from openclaw_voicecall.cli.client import ControlClient
 from openclaw_voicecall.testing.emulators.clips import ClipBook
@@ -29,6 +30,8 @@ CALL_LIMIT = 60.0
 _AUDIBLE = bytes((~code & 0x7F) >= AUDIBLE for code in range(256))
 """Mu-law codes to 1 where they can be heard, else 0."""
 _SILENCE = re.compile(rb"\x00+")
+_SUBSCRIBERS = count(1)
+"""Each call has a number of its own: nobody is called again and again within an hour."""
 
 
 def longest_silence(
@@ -116,7 +119,7 @@ class Lane:
 
     scenarios: Mapping[str, Scenario]
     options: Mapping[str, Any] = field(default_factory=dict)
-    """For `vendor_line`."""
+    """For `vendor_line`; calls begin with no disclosure where the settings ask for none."""
     prepare: Callable[[AsyncExitStack], Awaitable[Mapping[str, Any]]] | None = None
     """Starts what else is needed, and gives more options."""
 
@@ -150,12 +153,13 @@ async def hold(
         person: What they do.
         inbound: That they call, and hear the greeting first.
     """
+    number = f"+1555000{next(_SUBSCRIBERS):04d}"
     async with ControlClient(line.service.state_dir / "control.sock") as client, asyncio.timeout(CALL_LIMIT):
         if inbound:
-            call = await line.twilio.dial_in(CALLER, OURS, person)
+            call = await line.twilio.dial_in(number, OURS, person)
         else:
             line.twilio.person = person
-            await client.place_call({"to": CALLER, "message": "Hello", "mode": "conversation"})
+            await client.place_call({"to": number, "message": "Hello", "mode": "conversation"})
             call = await line.twilio.next_call()
         try:
             await call.finished()
@@ -169,6 +173,14 @@ async def hold(
         return HeldCall(
             await client.get_call(record["callId"]), await client.journal(record["callId"]), call, line
         )
+
+
+async def carrier_listens(phone: Person, line: VendorLine, limit: float = 15.0) -> None:
+    """Wait until the newest call goes on without its audio stream."""
+    call = list(line.twilio.calls.values())[-1]
+    async with asyncio.timeout(limit):
+        while not any(verb.startswith("<Gather") for verb in call.verbs):
+            await phone.wait(0.05)
 
 
 async def first_heard(
@@ -226,8 +238,11 @@ async def _run_lane(lane: Lane, outcomes: dict[str, HeldCall | BaseException]) -
     folder = Path(tempfile.mkdtemp(prefix="ovc-", dir="/tmp"))
     try:
         async with AsyncExitStack() as stack:
-            more = await lane.prepare(stack) if lane.prepare is not None else {}
-            line = await stack.enter_async_context(vendor_line(folder, _free_port(), **lane.options, **more))
+            options = {**lane.options, **(await lane.prepare(stack) if lane.prepare is not None else {})}
+            config = {"disclosure": "", **options.pop("config", {})}
+            line = await stack.enter_async_context(
+                vendor_line(folder, _free_port(), config=config, **options)
+            )
             for name, scenario in lane.scenarios.items():
                 try:
                     outcomes[name] = await scenario(line)

@@ -6,7 +6,18 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hearing import APOLOGY, HeldCall, Lane, Outcomes, Scenario, first_heard, hold, hold_all, patient
+from hearing import (
+    APOLOGY,
+    HeldCall,
+    Lane,
+    Outcomes,
+    Scenario,
+    carrier_listens,
+    first_heard,
+    hold,
+    hold_all,
+    patient,
+)
 from vendor_line import GREETING, VendorLine
 
 from openclaw_voicecall.testing.emulators.deepgram import DeepgramEmulator
@@ -57,6 +68,22 @@ def with_fault(name: str, *talk: tuple[str, str], times: int = 1, **options: Any
     async def scenario(line: VendorLine) -> HeldCall:
         line.openai.fail_next(name, times=times, **options)
         return await hold(line, patient(line, *(talk or ((TIME, NOON),))))
+
+    return scenario
+
+
+def without_a_session(name: str, *talk: tuple[str, str]) -> Scenario:
+    """No session ever opens, and somebody takes a moment before the first question."""
+
+    async def scenario(line: VendorLine) -> HeldCall:
+        line.openai.fail_next(name, times=0)
+        asking = patient(line, *(talk or ((TIME, NOON),)))
+
+        async def person(phone):
+            await carrier_listens(phone, line)
+            await asking(phone)
+
+        return await hold(line, person)
 
     return scenario
 
@@ -127,10 +154,6 @@ class Spare:
         return scenario
 
 
-def always(*names: str) -> dict[str, Scenario]:
-    return {f"{name}-always": with_fault(name, times=0) for name in names}
-
-
 @pytest.fixture(scope="module")
 def held() -> Outcomes:
     """All calls, by the names of their faults."""
@@ -142,24 +165,29 @@ def held() -> Outcomes:
             "right-before-hanging-up": right_before_hanging_up,
         },
         {
-            "refuse-session-always": with_fault("refuse-session", (TIME, NOON), (OPEN, FIVE), times=0),
-            **always("http-401", "http-500"),
+            "refuse-session-always": without_a_session("refuse-session", (TIME, NOON), (OPEN, FIVE)),
+            "http-401-always": without_a_session("http-401"),
+            "http-500-always": without_a_session("http-500"),
         },
         {
-            **always("beta-half-migrated", "auth-in-band"),
+            "beta-half-migrated-always": without_a_session("beta-half-migrated"),
+            "auth-in-band-always": without_a_session("auth-in-band"),
             "no-session-updated": with_fault("no-session-updated"),
         },
-        {"quiet": with_fault("quiet"), **always("quiet")},
+        {"quiet": with_fault("quiet"), "quiet-always": with_fault("quiet", times=0)},
         {
             "close": with_fault("close", seconds=1.0),
             "close-after-speech-started": with_fault("close-after-speech-started"),
-            **always("close-after-speech-started"),
+            "close-after-speech-started-always": with_fault("close-after-speech-started", times=0),
         },
-        {"failed-item": with_fault("failed-item"), "expire": with_fault("expire", seconds=1.5)},
+        {
+            "failed-item": with_fault("failed-item"),
+            "expire": with_fault("expire", seconds=1.5),
+            "over-the-greeting": over_the_greeting,
+        },
         {
             "empty-transcript": with_fault("empty-transcript"),
             "out-of-order": out_of_order,
-            "over-the-greeting": over_the_greeting,
         },
     ]
     spared = {

@@ -33,7 +33,7 @@ class Line:
             {"inboundPolicy": "pairing", "allowFrom": [KNOWN], **settings}
         )
         registered = []
-        runtime = SimpleNamespace(state_dir=folder, clock=SystemClock())
+        runtime = SimpleNamespace(state_dir=folder, clock=SystemClock(), store=None)
         policies.voicecall_lifespan(runtime)
         policies.voicecall_register_policies(registered.append, config)
         self.admissions = Admissions(registered)

@@ -16,7 +16,7 @@ from openclaw_voicecall.config.callers import is_anonymous, is_number
 from openclaw_voicecall.config.schema import build_config_model
 from openclaw_voicecall.errors import LimitExceeded, StoreError
 from openclaw_voicecall.media.speakable import speakable
-from openclaw_voicecall.store import pairing
+from openclaw_voicecall.store import pairing, sharedfile
 from openclaw_voicecall.store.pairing import CODES, CODES_PER_NUMBER, LIFE, PairingBook, PairingError
 
 pytestmark = pytest.mark.unit
@@ -332,8 +332,8 @@ def test_a_book_that_cannot_be_written_is_reported_as_that(tmp_path, wall):
 
 
 def test_a_lock_that_is_never_released_costs_a_second_and_an_error(book, tmp_path, monkeypatch):
-    monkeypatch.setattr(pairing, "_LOCK_PAUSE", 0.001)
-    with book._locked(), pytest.raises(StoreError, match="another process holds"):
+    monkeypatch.setattr(sharedfile, "_LOCK_PAUSE", 0.001)
+    with book._file.locked(), pytest.raises(StoreError, match="another process holds"):
         PairingBook(tmp_path).approve(STRANGER)
     book.approve(STRANGER)
 

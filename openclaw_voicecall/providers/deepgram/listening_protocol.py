@@ -6,7 +6,6 @@ Source: Deepgram SDK 7, `deepgram/listen/v1/client.py` (parameters) and `deepgra
 on Finalize, KeepAlive, CloseStream, endpointing and UtteranceEnd.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +13,7 @@ from typing import Any, Final
 from openclaw_voicecall.api.speech import Heard, SpeechEdge, SpeechEvent
 from openclaw_voicecall.errors import VendorError, VendorRejected, VendorUnavailable
 from openclaw_voicecall.media.audio import seconds
+from openclaw_voicecall.providers._messages import json_object
 
 VENDOR: Final = "deepgram"
 OPERATION: Final = "transcribe"
@@ -154,7 +154,7 @@ class DeepgramListening:
         Raises:
             VendorError: Deepgram reports an error.
         """
-        parsed = _parse(message)
+        parsed = json_object(message)
         self.unanswered = 0
         match parsed.get("type"):
             case "Results":
@@ -262,16 +262,6 @@ def close_error(code: int | None, reason: str) -> VendorError:
 
 def _word(flag: bool) -> str:
     return "true" if flag else "false"
-
-
-def _parse(message: str | bytes) -> dict[str, Any]:
-    if not isinstance(message, str):
-        return {}
-    try:
-        parsed = json.loads(message)
-    except (ValueError, RecursionError):
-        return {}
-    return parsed if isinstance(parsed, dict) else {}
 
 
 def _stretch(message: Mapping[str, Any]) -> Stretch | None:

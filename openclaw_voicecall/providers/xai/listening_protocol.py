@@ -7,7 +7,6 @@ about three seconds (`is_final`), or a whole utterance (`speech_final`, too), wh
 Source: xAI's documentation, "Speech to Text" (streaming) and its API reference.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +14,7 @@ from typing import Any, Final
 from openclaw_voicecall.api.speech import Heard, SpeechEvent
 from openclaw_voicecall.errors import VendorError, VendorRejected, VendorUnavailable
 from openclaw_voicecall.media.audio import seconds, silence
+from openclaw_voicecall.providers._messages import json_object
 
 VENDOR: Final = "xai"
 OPERATION: Final = "transcribe"
@@ -153,7 +153,7 @@ class XaiListening:
 
     def receive(self, message: str | bytes) -> Iterator[SpeechEvent]:
         """Facts in one message of xAI; none in those that are not known."""
-        parsed = _parse(message)
+        parsed = json_object(message)
         kind = parsed.get("type")
         self.unanswered = 0
         if isinstance(kind, str) and kind.startswith("transcript."):
@@ -302,16 +302,6 @@ def _join(*parts: str) -> str:
 def _plain(words: list[str]) -> list[str]:
     """Words as they compare: xAI writes them otherwise when it repeats them."""
     return ["".join(letter for letter in word.casefold() if letter.isalnum()) for word in words]
-
-
-def _parse(message: str | bytes) -> dict[str, Any]:
-    if not isinstance(message, str):
-        return {}
-    try:
-        parsed = json.loads(message)
-    except (ValueError, RecursionError):
-        return {}
-    return parsed if isinstance(parsed, dict) else {}
 
 
 def _text(message: Mapping[str, Any], key: str = "text") -> str:

@@ -107,7 +107,7 @@ def test_every_tuning_of_the_core_can_be_set():
     assert (policy.transfer_limit, policy.transfer_duration) == (20.0, 600.0)
     assert policy.transfer_failed == "Nobody there."
     assert (policy.leave_voicemail, policy.voicemail_window) == (False, 12.0)
-    untouched = {"greeting", "respond", "hang_up_after_greeting"}
+    untouched = {"greeting", "must_say", "respond", "hang_up_after_greeting"}
     for name in CallPolicy.__dataclass_fields__.keys() - untouched:
         assert getattr(policy, name) != getattr(default, name), name
 

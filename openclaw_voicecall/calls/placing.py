@@ -1,14 +1,14 @@
-"""Calls that are asked for under a key: asked for again within a day, the same call is given, and nobody is dialled.
+"""What a call is asked for with, and the key that keeps it from being placed twice.
 
-What was asked for is kept with the record as a digest, so a key that comes with something else is a mistake and said
-to be one. A call that was refused leaves no record, so its key is free.
+Asked for again under its key within a day, the same call is given, and nobody is dialled. What was asked for is kept
+with the record as a digest, so a key that comes with something else is a mistake and said to be one. A call that was
+refused leaves no record, so its key is free.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import asdict, dataclass, field
+from typing import Final
 
 from openclaw_voicecall.api.clock import Clock
 from openclaw_voicecall.api.store import CallRecord, CallStore
@@ -16,6 +16,20 @@ from openclaw_voicecall.errors import KeyReused
 
 KEY_LIFE: Final = 24 * 3600.0
 """Seconds that a key stands for its call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceRequest:
+    """A call that the owner or the agent asks for."""
+
+    to_number: str
+    message: str = ""
+    from_number: str = ""
+    mode: str = "conversation"
+    objective: str = ""
+    carrier: str = ""
+    record_dir: str = ""
+    options: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +53,7 @@ class KeyedCalls:
         self._store = store
         self._clock = clock
 
-    async def find(self, key: str, order: Mapping[str, Any]) -> CallRecord | None:
+    async def find(self, key: str, order: PlaceRequest) -> CallRecord | None:
         """The call that this key stands for.
 
         Args:
@@ -60,10 +74,10 @@ class KeyedCalls:
             )
         return found
 
-    def metadata(self, key: str, order: Mapping[str, Any]) -> dict[str, str]:
+    def metadata(self, key: str, order: PlaceRequest) -> dict[str, str]:
         """What a call's record has to hold for `find`."""
         return {"idempotencyKey": key, "orderDigest": _digest(order)} if key else {}
 
 
-def _digest(order: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(order, sort_keys=True).encode()).hexdigest()
+def _digest(order: PlaceRequest) -> str:
+    return hashlib.sha256(json.dumps(asdict(order), sort_keys=True).encode()).hexdigest()
