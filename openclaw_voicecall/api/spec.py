@@ -75,6 +75,8 @@ class TranscriberSpec:
     detects_speech: bool | Callable[[Any], bool] = False
     """Whether its streams report speech started and stopped, so that no turn detector is needed; may depend on the
     settings."""
+    interims: bool = True
+    """Whether words come while the caller still speaks. Without them an interruption is known only after its end."""
     describe: Callable[[Any], str] = lambda config: ""
     """One phrase naming the engine in use, for the line printed at start. May raise `EngineMissing`."""
     notices: Callable[[Any], Sequence[str]] = lambda config: ()

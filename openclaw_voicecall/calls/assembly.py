@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from openclaw_voicecall.api.speech import TranscriptionRequest
 from openclaw_voicecall.api.store import CallRecord, TranscriptLine
 from openclaw_voicecall.calls.engines import Engines
 from openclaw_voicecall.calls.memory import Recollection, nothing
-from openclaw_voicecall.core.policy import RECORDING_LINE, CallPolicy
+from openclaw_voicecall.core.policy import RECORDING_LINE, BargeInPolicy, CallPolicy
 from openclaw_voicecall.errors import StoreError
 from openclaw_voicecall.session.chain import Chain
 from openclaw_voicecall.session.listening import Listening
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from openclaw_voicecall.config.schema import VoiceCallConfig
 
 
+LONGEST_INTERRUPTION = 10.0
+"""Seconds that a caller may speak over the agent without a pause before it is taken for noise, where words come only
+after the pause."""
 TAKEOVER = 4.0
 """Seconds from a stream that was given up to the carrier's question how to go on: its words for the caller."""
 
@@ -126,17 +129,37 @@ def takes_turns(config: "VoiceCallConfig", capabilities: CarrierCapabilities) ->
 
 
 def tuned_policy(
-    policy: CallPolicy, config: "VoiceCallConfig", capabilities: CarrierCapabilities
+    policy: CallPolicy, config: "VoiceCallConfig", capabilities: CarrierCapabilities, *, interims: bool
 ) -> CallPolicy:
-    """The tuning of a call over a carrier that talks by turns, from the start or when it has to take over."""
+    """The tuning of a call for its carrier and its transcriber.
+
+    Args:
+        policy: The tuning so far.
+        config: What the owner set is left alone.
+        capabilities: Of the carrier, which may talk by turns from the start or when it has to take over.
+        interims: Whether the transcriber gives words while the caller still speaks.
+    """
     if takes_turns(config, capabilities):
         # It has waited for the end of the caller's turn already.
         quick = replace(policy.endpointing, after=0.0, after_question=0.0, after_digits=0.0)
         return replace(policy, endpointing=quick)
+    if not interims:
+        policy = replace(policy, barge_in=_patient(policy, config.interruptions.model_fields_set))
     if capabilities.turns:
         patience = config.streaming.pre_start_timeout_ms / 1000 + TAKEOVER
         return replace(policy, media_grace=max(policy.media_grace, patience))
     return policy
+
+
+def _patient(policy: CallPolicy, given: Set[str]) -> BargeInPolicy:
+    """An agent that has yielded must not go on before words can be there: they come only after the caller's pause."""
+    tuning = policy.barge_in
+    words = policy.endpointing.after + policy.endpointing.transcript_wait
+    if "resume_after_ms" not in given:
+        tuning = replace(tuning, resume_after=max(tuning.resume_after, words))
+    if "noise_after_ms" not in given:
+        tuning = replace(tuning, noise_after=max(tuning.noise_after, LONGEST_INTERRUPTION))
+    return tuning
 
 
 def _turn_request(

@@ -44,6 +44,8 @@ class Engines:
     """By the number of ours that was dialled, where it has a voice of its own; the common one under ""."""
     responders: dict[str, Chain[Responder]] = field(default_factory=dict)
     turn_detector: Callable[[], TurnDetector] | None = None
+    interims: bool = True
+    """Whether the transcriber gives words while the caller still speaks."""
     tools: tuple[ToolSpec, ...] = ()
     """What plugins let responders call."""
     in_use: list[Engine] = field(default_factory=list)
@@ -131,6 +133,8 @@ class EngineRoom:
         self._describe("transcriber", name, spec.describe(settings))
         self._announce(spec.notices(settings))
         opened = await self._stack.enter_async_context(spec.open(settings, self._runtime))
+        if not self.engines.transcribers:
+            self.engines.interims = spec.interims
         self.engines.transcribers = (*self.engines.transcribers, Link(name, opened))
 
     async def _open_turn_detector(self) -> None:

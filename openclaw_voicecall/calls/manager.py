@@ -418,7 +418,8 @@ class CallManager:
         abilities = self.engines.capabilities[offer.carrier]
         recorded = recording is not None and not assembly.takes_turns(self.config, abilities)
         lines = must_say(self.config, offer, plan.policy.greeting, recorded=recorded)
-        return assembly.tuned_policy(replace(plan.policy, must_say=lines), self.config, abilities)
+        policy = replace(plan.policy, must_say=lines)
+        return assembly.tuned_policy(policy, self.config, abilities, interims=self.engines.interims)
 
     async def _run(self, entry: LiveCall, begin: Any) -> None:
         try:

@@ -142,7 +142,7 @@ async def test_the_caller_is_heard_from_the_first_word_to_the_last(vendor, book)
     given = session.config["audio"]["input"]
     assert given["format"] == {"type": "audio/pcmu"}
     assert given["transcription"] == {"model": "gpt-transcribe", "language": "en"}
-    assert given["turn_detection"]["silence_duration_ms"] == 800
+    assert given["turn_detection"]["silence_duration_ms"] == 500
     assert session.user_agent.startswith("openclaw-voicecall/Python ")
 
 

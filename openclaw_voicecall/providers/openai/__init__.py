@@ -30,6 +30,7 @@ def voicecall_register_transcribers(register: "Callable[[TranscriberSpec], None]
             name="openai",
             config=OpenAITranscriberConfig,
             detects_speech=lambda config: has_server_vad(config.model),
+            interims=False,
             describe=lambda config: f"OpenAI {config.model}",
             notices=transcriber_notices,
             check=_check_transcriber,

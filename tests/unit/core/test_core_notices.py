@@ -74,11 +74,10 @@ def test_they_are_said_before_the_greeting_one_after_the_other_and_noted_once_he
     assert written == [DISCLOSURE.text, NOTICE.text]
 
 
-@pytest.mark.parametrize("fact", [SpeechStarted(), DtmfReceived("1")])
-def test_neither_speech_nor_keys_interrupt_them(fact):
+def test_neither_speech_nor_words_nor_keys_interrupt_them():
     line = Line(ONE).up()
     speak(line, 0, 1, DISCLOSURE.text, played=False)
-    orders = line.at(1, fact)
+    orders = line.at(1, SpeechStarted(), TranscriptReceived("stop that", final=False), DtmfReceived("1"))
     assert not any(isinstance(order, HoldAudio | ClearAudio) for order in orders)
     assert line.agent is Agent.DRAINING
 
