@@ -6,8 +6,8 @@ from typing import Any
 
 from openclaw_voicecall.cli.summary import end_text
 
-SENTENCE = "Hello. This is a test call of OpenClaw voice call. Please say something now."
-"""What the person hears first."""
+SENTENCE = "Hello, this is an AI assistant with a test call of OpenClaw voice call. Please say something now."
+"""What the person hears first; it discloses what is speaking, so that no line has to do so before it."""
 GOODBYE = "Thank you, I heard you. The test is over. Goodbye."
 UNHEARD_GOODBYE = "I could not hear you. The test is over. Goodbye."
 

@@ -183,6 +183,7 @@ class VoiceCallConfig(CamelModel):
             transfer_limit=self.transfer.answer_ms / 1000,
             transfer_duration=float(self.transfer.max_duration_seconds),
             transfer_failed=self.phrases.transfer_failed,
+            reconnected=self.phrases.reconnected,
         )
 
     def fixed_phrases(self, dialled: str = "") -> tuple[str, ...]:

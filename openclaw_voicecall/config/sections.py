@@ -245,6 +245,8 @@ class PhrasesConfig(CamelModel):
     """While a reply is awaited, in turn; empty for none."""
     duration_warning: str = _CORE.duration_warning
     """Before the longest duration of a call is reached; empty for none."""
+    reconnected: str = _CORE.reconnected
+    """When the audio of a call has come back and nothing else is due; empty for nothing."""
     transfer_failed: str = _CORE.transfer_failed
     """When a caller could not be handed over."""
     prepare: bool = False

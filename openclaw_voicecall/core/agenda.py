@@ -68,6 +68,11 @@ class Agenda:
         if text and self._first is None:
             self._first = (Kind.APOLOGY, text)
 
+    def break_silence(self, text: str) -> None:
+        """Say this, unless something is due anyway: both sides might wait for the other."""
+        if not (self._texts or self._dialled):
+            self.add_apology(text)
+
     def warn(self, text: str) -> None:
         """Say this as soon as the floor is free, before texts of the owner."""
         if text:

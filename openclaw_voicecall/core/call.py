@@ -244,9 +244,12 @@ class Call:
     # Media.
 
     def _on_media_connected(self, fact: e.MediaConnected, now: float) -> None:
+        returned = self._media.state is Media.LOST
         self._media.step(e.MediaConnected)
         if self._leg.state is Leg.UP and not self._handover.under_way:
             self._timers.cancel(Timer.MEDIA)
+            if returned and self._policy.respond and not self._floor.words.text:
+                self._agenda.break_silence(self._policy.reconnected)
             self._floor.open_floor(now)
 
     def _on_media_lost(self, fact: e.MediaLost, now: float) -> None:

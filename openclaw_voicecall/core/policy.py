@@ -91,6 +91,8 @@ class CallPolicy:
     """How long a transfer may take until the other number has answered."""
     transfer_duration: float = 3600.0
     """How long the far party may talk to the number it was handed over to."""
+    reconnected: str = "I'm here again. Please go on."
+    """Said when audio has come back and nothing else is due, so that nobody waits for the other."""
     transfer_failed: str = "I'm sorry, I couldn't reach them. Is there anything else I can do?"
     media_grace: float = 5.0
     hang_up_grace: float = 10.0

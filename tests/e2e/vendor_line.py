@@ -121,6 +121,9 @@ async def vendor_line(
         settings["streaming"]["providers"] = {"openai": {"baseUrl": openai.url + "/v1"}}
         settings["responders"] = {"xai": {"baseUrl": chat.url + "/v1", "apiKey": "sk-emulated"}}
         settings["tts"]["providers"] = {"elevenlabs": {"baseUrl": elevenlabs.url}}
+        # Scenes are short and many at a time; what is said first and how often is dialled have tests of their own.
+        settings["disclosure"] = ""
+        settings["outbound"] |= {"dialsPerMinute": 1000, "dialsPerNumberPerHour": 1000}
         for key, value in (config or {}).items():
             below = settings.get(key)
             settings[key] = {**below, **value} if isinstance(below, dict) and isinstance(value, dict) else value

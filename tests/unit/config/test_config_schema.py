@@ -86,6 +86,7 @@ def test_every_tuning_of_the_core_can_be_set():
                 "idleGoodbye": "Quiet.",
                 "durationWarning": "Soon over.",
                 "transferFailed": "Nobody there.",
+                "reconnected": "Back.",
             },
             "transfer": {"answerMs": 20000, "maxDurationSeconds": 600},
             "outbound": {"leaveVoicemail": False, "voicemailWindowMs": 12000},
@@ -105,7 +106,7 @@ def test_every_tuning_of_the_core_can_be_set():
     assert policy.idle_goodbye == "Quiet."
     assert (policy.warn_before, policy.duration_warning) == (10.0, "Soon over.")
     assert (policy.transfer_limit, policy.transfer_duration) == (20.0, 600.0)
-    assert policy.transfer_failed == "Nobody there."
+    assert (policy.transfer_failed, policy.reconnected) == ("Nobody there.", "Back.")
     assert (policy.leave_voicemail, policy.voicemail_window) == (False, 12.0)
     untouched = {"greeting", "must_say", "respond", "hang_up_after_greeting"}
     for name in CallPolicy.__dataclass_fields__.keys() - untouched:
