@@ -136,12 +136,17 @@ class Takeover:
             line = self.new_line()
             session.parts.speaking, session.parts.listening = line, None
         if session.call.snapshot().media is not Media.FLOWING:
+            apology = session.call.policy.apology
+            if unanswered and apology:
+                session.post(
+                    e.SayRequested(apology)
+                )  # before the audio is back, else that is announced as well
             session.post(e.MediaConnected())
             # Of a turn that was heard in part nothing is said again; alone it would leave the caller waiting.
             cut_off = isinstance(self._failed, e.UtteranceFailed)
             silent = cut_off and session.call.snapshot().agent is Agent.IDLE
-            if (unanswered or silent) and session.call.policy.apology:
-                session.post(e.SayRequested(session.call.policy.apology))
+            if silent and not unanswered and apology:
+                session.post(e.SayRequested(apology))
         return line
 
     def new_line(self) -> TurnLine:

@@ -22,6 +22,8 @@ from openclaw_voicecall.testing.emulators.twilio_phone import AUDIBLE, RATE
 BRIDGE = "One moment, please."
 """Said by the carrier's voice when the stream is given up, and by the agent's while a reply is awaited."""
 APOLOGY = "I'm sorry, something went wrong on my side. Could you say that again?"
+RECONNECTED = "I'm here again. Please go on."
+"""Said when the audio is back and nothing else is due."""
 GOODBYE = "I'm sorry, I can't go on with this call. Goodbye."
 LONGEST_SILENCE = 6.0
 """Seconds that a caller may hear nothing at all, whatever fails."""
@@ -119,7 +121,7 @@ class Lane:
 
     scenarios: Mapping[str, Scenario]
     options: Mapping[str, Any] = field(default_factory=dict)
-    """For `vendor_line`; calls begin with no disclosure where the settings ask for none."""
+    """For `vendor_line`."""
     prepare: Callable[[AsyncExitStack], Awaitable[Mapping[str, Any]]] | None = None
     """Starts what else is needed, and gives more options."""
 
@@ -238,11 +240,8 @@ async def _run_lane(lane: Lane, outcomes: dict[str, HeldCall | BaseException]) -
     folder = Path(tempfile.mkdtemp(prefix="ovc-", dir="/tmp"))
     try:
         async with AsyncExitStack() as stack:
-            options = {**lane.options, **(await lane.prepare(stack) if lane.prepare is not None else {})}
-            config = {"disclosure": "", **options.pop("config", {})}
-            line = await stack.enter_async_context(
-                vendor_line(folder, _free_port(), config=config, **options)
-            )
+            more = await lane.prepare(stack) if lane.prepare is not None else {}
+            line = await stack.enter_async_context(vendor_line(folder, _free_port(), **lane.options, **more))
             for name, scenario in lane.scenarios.items():
                 try:
                     outcomes[name] = await scenario(line)
