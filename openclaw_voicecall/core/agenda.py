@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from openclaw_voicecall.core.floor import Floor
+from openclaw_voicecall.core.floor import Floor, Unheard
 from openclaw_voicecall.core.policy import CallPolicy, MustSay
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.core.state import Caller
@@ -45,6 +45,7 @@ class Agenda:
         self._first: tuple[Kind, str] | None = (Kind.GREETING, policy.greeting) if policy.greeting else None
         self._dialled: deque[str] = deque()
         self._texts: deque[str] = deque()
+        self._doubted = False
 
     @property
     def queued(self) -> int:
@@ -78,8 +79,17 @@ class Agenda:
         if text:
             self._texts.appendleft(text)
 
-    def unheard(self) -> Ending | None:
-        """The caller spoke and no word of it came to us. Counts as a failed turn."""
+    def unheard(self, why: Unheard) -> Ending | None:
+        """The caller spoke, as it seems, and no word of it came to us.
+
+        A transcriber that fails counts as a failed turn. One that hears no words may be right, so it is doubted once,
+        until something was understood again: a noisy line must not end the call, nor be talked to all the time.
+        """
+        if why is Unheard.WORDLESS:
+            if not self._doubted:
+                self._doubted = True
+                self._apologise()
+            return None
         self.failures += 1
         if self.failures >= self._policy.max_failures:
             return Ending(EndReason.TRANSCRIPTION_FAILED, goodbye=True)
@@ -136,6 +146,7 @@ class Agenda:
     def review(self, turn: AgentTurn, *, media_lost: bool) -> Ending | None:
         """Draw the conclusions from an agent's turn that is over; return the end of the call if it follows."""
         self._count(turn)
+        self._doubted = self._doubted and turn.kind is not Kind.RESPONSE
         exhausted = turn.failure is not None and self.failures >= self._policy.max_failures
         if turn.interrupted and not (exhausted and not turn.is_last_word):
             return self._after_cut(turn) if media_lost else None

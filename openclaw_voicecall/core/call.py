@@ -415,8 +415,8 @@ class Call:
                 self._timers.arm(Timer.AFTER_GREETING, now + after)
             elif turn.transfer_to and not turn.interrupted:
                 self._transfer(turn.transfer_to, now)
-        if self._floor.unheard:
-            self._floor.unheard = False
-            if self._agenda.unheard() is not None:
+        if self._floor.unheard is not None:
+            unheard, self._floor.unheard = self._floor.unheard, None
+            if self._agenda.unheard(unheard) is not None:
                 self._part(EndReason.TRANSCRIPTION_FAILED, self._policy.goodbye, now)
         self._agenda.proceed(now, dialling=bool(self._keys.digits))

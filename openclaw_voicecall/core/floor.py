@@ -13,6 +13,8 @@ The last words of a call, a farewell or a message to a machine, are never interr
 a notification, nor a line that has to be said.
 """
 
+from enum import StrEnum
+
 from openclaw_voicecall.core.commands import (
     AppendTranscript,
     CancelResponse,
@@ -60,6 +62,15 @@ _HOLD_LIMIT = 2
 """Sounds that come again and again hold the agent no longer than this many times the longest single sound."""
 
 
+class Unheard(StrEnum):
+    """Why no word came of something that the caller seems to have said."""
+
+    FAILED = "failed"
+    """The transcriber did not answer at all."""
+    WORDLESS = "wordless"
+    """It says that there were no words: they were not understood, or it was a noise."""
+
+
 class Floor:
     """The caller's and the agent's automaton and their open turns.
 
@@ -76,8 +87,8 @@ class Floor:
         self.turn = 0
         self.lines = 0
         self.is_open = False
-        self.unheard = False
-        """Whether the caller spoke for long enough to have said something, and no word of it came."""
+        self.unheard: Unheard | None = None
+        """The caller spoke for long enough to have said something, and no word of it came."""
         self.machine_talks = False
         """Whether the caller's words are an announcement, which nobody answers."""
         self._policy = policy
@@ -194,7 +205,8 @@ class Floor:
 
     def on_transcript_overdue(self, now: float) -> None:
         """The final text did not come: the last interim has to do. Without one the caller is waiting for nothing."""
-        self.unheard = self._is_lost()
+        if self._is_lost():
+            self.unheard = Unheard.FAILED if self.words.open else Unheard.WORDLESS
         self._conclude(now)
 
     def commit(self, now: float) -> None:

@@ -121,3 +121,23 @@ def test_a_deaf_line_says_goodbye():
     line.at(7.0, e.SpeechStarted())
     line.at(9.0, e.SpeechStopped())
     assert line.until(12.0) == [c.FinishUtterance(), c.StartSaying(2, POLICY.goodbye)]
+
+
+def test_a_transcriber_that_hears_no_words_is_doubted_once_and_ends_no_call():
+    line = Line().up()
+    line.at(1.0, e.SpeechStarted())
+    line.at(3.0, e.SpeechStopped())
+    asked = line.until(3.6)
+    assert asked == [c.FinishUtterance()]
+    line.at(3.7, e.TranscriptReceived("", final=True))
+    assert line.until(6.0) == [c.StartSaying(1, POLICY.apology)]
+    line.at(6.5, e.ResponseChunk(1, 1, "x"), e.ResponseFinished(1), e.UtterancePlayed(1))
+    for start in (10.0, 20.0, 30.0):
+        line.at(start, e.SpeechStarted())
+        line.at(start + 2, e.SpeechStopped())
+        line.until(start + 2.6)
+        line.at(start + 2.7, e.TranscriptReceived("", final=True))
+    later = line.until(60.0)
+    assert not any(isinstance(order, c.StartSaying) for order in later)
+    line.asked(now=61.0)
+    assert line.call.snapshot().failures == 0
