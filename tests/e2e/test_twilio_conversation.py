@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from vendor_line import CALLER, GREETING, OURS, lines, placed, vendor_line
+from vendor_line import lines, placed, vendor_line
 
 pytestmark = pytest.mark.e2e
 
@@ -42,4 +42,10 @@ async def test_four_turns_are_held_and_recorded_as_they_were_said(state_dir, fre
         assert [text for speaker, text in lines(record) if speaker == "caller"] == list(QUESTIONS)
         assert [text for speaker, text in lines(record) if speaker == "agent"] == ["Hello", *ANSWERS]
         assert line.heard(call.phone.heard)
-        assert line.twilio.refusals == line.openai.refusals == line.chat.refusals == line.elevenlabs.refusals == []
+        assert (
+            line.twilio.refusals
+            == line.openai.refusals
+            == line.chat.refusals
+            == line.elevenlabs.refusals
+            == []
+        )

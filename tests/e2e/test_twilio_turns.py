@@ -65,7 +65,11 @@ async def test_an_inbound_call_by_turns_is_greeted(state_dir, free_port):
         async with asyncio.timeout(30):
             await call.finished()
         record = await line.last_record()
-        assert lines(record) == [("agent", GREETING), ("caller", "What time is it?"), ("agent", "It is noon.")]
+        assert lines(record) == [
+            ("agent", GREETING),
+            ("caller", "What time is it?"),
+            ("agent", "It is noon."),
+        ]
         assert call.time_limit == 310
         assert line.twilio.refusals == []
 
@@ -90,4 +94,8 @@ async def test_turns_take_over_when_the_stream_cannot_start(state_dir, free_port
         finally:
             print(line.service.stderr, call.verbs)
         record = await line.last_record()
-        assert lines(record) == [("agent", GREETING), ("caller", "What time is it?"), ("agent", "It is noon.")]
+        assert lines(record) == [
+            ("agent", GREETING),
+            ("caller", "What time is it?"),
+            ("agent", "It is noon."),
+        ]

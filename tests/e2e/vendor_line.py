@@ -106,9 +106,7 @@ async def vendor_line(
     webhook = f"http://127.0.0.1:{port}/voice/webhook"
     async with AsyncExitStack() as stack:
         carrier = await stack.enter_async_context(
-            TwilioEmulator(
-                account_sid=SID, numbers={OURS: webhook}, recognizer=caller, clips=agent, **twilio
-            )
+            TwilioEmulator(account_sid=SID, numbers={OURS: webhook}, recognizer=caller, clips=agent, **twilio)
         )
         openai = await stack.enter_async_context(
             OpenAIRealtimeEmulator(recognizer=None if transcripts else caller, transcripts=transcripts)
@@ -126,7 +124,9 @@ async def vendor_line(
         settings["outbound"] |= {"dialsPerMinute": 1000, "dialsPerNumberPerHour": 1000}
         for key, value in (config or {}).items():
             below = settings.get(key)
-            settings[key] = {**below, **value} if isinstance(below, dict) and isinstance(value, dict) else value
+            settings[key] = (
+                {**below, **value} if isinstance(below, dict) and isinstance(value, dict) else value
+            )
         service = RunningService(state_dir, port=port, config=settings)
         line = VendorLine(service, carrier, openai, chat, elevenlabs, caller, agent)
         await asyncio.to_thread(service.__enter__)
@@ -136,7 +136,9 @@ async def vendor_line(
             await asyncio.to_thread(service.__exit__, None, None, None)
 
 
-async def placed(line: VendorLine, *, message: str = "Hello", mode: str = "", **options: Any) -> tuple[dict, Call]:
+async def placed(
+    line: VendorLine, *, message: str = "Hello", mode: str = "", **options: Any
+) -> tuple[dict, Call]:
     """Place a call with the command and wait until Twilio has it."""
     arguments = ["call", "--to", CALLER, "--message", message, "--detach"]
     arguments += ["--mode", mode] if mode else []

@@ -212,7 +212,10 @@ class TwilioCarrier:
         It is asked to report the end as well: a number that is called may have no address for reports of its own.
         """
         limit = {"time_limit": math.ceil(seconds)}
-        report = {"status_callback": self._url(webhooks.STATUS, leg.call_id), "status_callback_method": "POST"}
+        report = {
+            "status_callback": self._url(webhooks.STATUS, leg.call_id),
+            "status_callback_method": "POST",
+        }
         try:
             await self._api.update_call("limit the call", leg.carrier_call_id, **limit, **report)
         except VendorRejected as error:
