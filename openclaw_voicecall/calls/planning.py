@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from openclaw_voicecall.api.policy import CallOffer, CallPlan
 from openclaw_voicecall.calls.engines import DEFAULT_RESPONDER
 from openclaw_voicecall.config.callers import is_anonymous
-from openclaw_voicecall.config.sections import DISCLOSURE, RECORDING_NOTICE
+from openclaw_voicecall.config.sections import RECORDING_NOTICE
 from openclaw_voicecall.core.policy import DISCLOSURE_LINE, RECORDING_LINE, MustSay
 from openclaw_voicecall.media.speakable import speakable
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 
 _ONE_CALL = ":voice:call:"
-_SAYS_SO = "ai assistant"
-"""A greeting with these words in it discloses what is speaking."""
 
 
 def plan_call(
@@ -41,8 +39,8 @@ def must_say(
 ) -> tuple[MustSay, ...]:
     """What has to be heard before anything else is said on a call that begins with this greeting."""
     disclosure, notice = config.disclosure, config.recording.notice
-    if disclosure is None:
-        disclosure = DISCLOSURE if offer.billed and _SAYS_SO not in greeting.lower() else ""
+    if disclosure.lower().rstrip(".! ") in greeting.lower():
+        disclosure = ""
     if notice is None:
         notice = RECORDING_NOTICE if offer.billed else ""
     lines = (MustSay(DISCLOSURE_LINE, disclosure), MustSay(RECORDING_LINE, notice if recorded else ""))

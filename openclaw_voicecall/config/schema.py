@@ -99,10 +99,9 @@ class VoiceCallConfig(CamelModel):
     """For tests on one machine only."""
     language: Words = "en"
     """Language of the talk, as a BCP 47 tag."""
-    disclosure: str | None = None
-    """Said first on every call, and not to be interrupted: that the voice is no human being's. Empty for none. If not
-    set, calls over a carrier that bills begin with "This is an AI assistant.", unless that is what their greeting or
-    message says: it has "AI assistant" in it."""
+    disclosure: str = ""
+    """Said first on every call whose greeting or message does not say it, and not to be interrupted: that the voice is no
+    human being's, such as "This is an AI assistant." Many laws ask for it. Empty for none."""
     notify_url: s.NotifyUrl | None = None
     """Where the record of every call that ended is sent by POST, as JSON. Plain http only to this machine."""
     notify_secret: SecretStr | None = None
@@ -193,7 +192,7 @@ class VoiceCallConfig(CamelModel):
         said = self.phrases
         texts = (
             greeting,
-            s.DISCLOSURE if self.disclosure is None else self.disclosure,
+            self.disclosure,
             s.RECORDING_NOTICE if self.recording.notice is None else self.recording.notice,
             *said.fillers,
             said.apology,

@@ -30,8 +30,6 @@ from openclaw_voicecall.core.policy import CallPolicy
 FUNNEL_PORTS = (443, 8443, 10000)
 """Ports that Tailscale opens to the internet."""
 
-DISCLOSURE = "This is an AI assistant."
-"""What calls begin with where `disclosure` is not set, and their first words do not say it themselves."""
 RECORDING_NOTICE = "This call is recorded."
 """What is said before a recording where `recording.notice` is not set."""
 

@@ -68,7 +68,7 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
         service = Service(
             manager=manager,
             config=config,
-            notices=(*loaded.notices, *reach.notices),
+            notices=(*loaded.notices, *reach.notices, *_legal_notices(config, manager)),
             url=f"http://{here}",
             socket_path=state.control_socket(),
             started=manager.clock.wall(),
@@ -83,6 +83,15 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
             yield service
         finally:
             await service.drain()
+
+
+def _legal_notices(config: "VoiceCallConfig", manager: CallManager) -> tuple[str, ...]:
+    if config.disclosure or not manager.engines.capabilities[config.provider].billed:
+        return ()
+    return (
+        "disclosure is not set: many laws ask an artificial voice to say what it is. Set it, for example to "
+        '"This is an AI assistant.", or have the greeting say so.',
+    )
 
 
 def _named_state_dir(env: Mapping[str, str]) -> Path | None:

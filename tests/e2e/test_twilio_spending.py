@@ -15,7 +15,7 @@ from openclaw_voicecall.testing.emulators.twilio import Pickup
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 DISCLOSURE, NOTICE, MESSAGE = "This is a machine.", "It is recorded.", "Your table is booked."
-DEFAULT_DISCLOSURE = "This is an AI assistant."
+ANOTHER_DISCLOSURE = "This is an AI assistant."
 SORRY = "Nobody is there. What now?"
 PREMIUM, ABROAD, UNWILLING = "+19005551234", "+4915112345678", "+15550009003"
 BUSY = Pickup("busy")
@@ -87,7 +87,7 @@ async def with_lines() -> Played:
 
 
 async def by_turns() -> Played:
-    config = {"streaming": {"enabled": False}, "disclosure": None}
+    config = {"streaming": {"enabled": False}, "disclosure": ANOTHER_DISCLOSURE}
 
     async def person(phone: Any) -> None:
         await phone.wait_for_agent(quiet=3.0)
@@ -177,9 +177,9 @@ def test_what_was_said_over_the_lines_is_answered(played, direction):
 
 def test_a_call_by_turns_goes_on_at_once_after_the_line(played):
     scene = played["turns"]
-    assert [text for speaker, text in scene.lines if speaker == "agent"][:2] == [DEFAULT_DISCLOSURE, MESSAGE]
+    assert [text for speaker, text in scene.lines if speaker == "agent"][:2] == [ANOTHER_DISCLOSURE, MESSAGE]
     starts = {found.clip: found.start for found in reversed(scene.found)}
-    assert starts[MESSAGE] / 8000 - scene.ends(DEFAULT_DISCLOSURE) < 3.0
+    assert starts[MESSAGE] / 8000 - scene.ends(ANOTHER_DISCLOSURE) < 3.0
 
 
 def test_nobody_is_handed_over_to_a_number_that_may_not_be_dialled(played):

@@ -125,8 +125,8 @@ async def test_dials_are_counted_in_the_store_so_a_restart_forgets_none(state_di
 @pytest.mark.parametrize(
     ("settings", "offer", "greeting", "recorded", "expected"),
     [
-        ({}, OFFER, "Hi.", True, ["This is an AI assistant.", "This call is recorded."]),
-        ({}, OFFER, "Hi, this is Ann's AI Assistant.", False, []),
+        ({}, OFFER, "Hi.", True, ["This call is recorded."]),
+        ({"disclosure": "A machine speaks."}, OFFER, "Hi, a machine speaks!", False, []),
         ({}, INBOUND, MODEL().inbound_greeting, False, []),
         ({}, replace(OFFER, billed=False), "Hi.", True, []),
         (
