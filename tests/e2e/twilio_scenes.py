@@ -135,7 +135,7 @@ def tool(name: str, words: str | None = None, **arguments: Any) -> dict[str, Any
 
 @asynccontextmanager
 async def stage(config: dict[str, Any] | None = None, **options: Any) -> AsyncIterator[Stage]:
-    """Start a line of its own, with the reported configuration under `config`; no call begins with a disclosure."""
+    """Start a line of its own, with the reported configuration under `config`."""
     folder = Path(tempfile.mkdtemp(prefix="ovc-", dir="/tmp"))
     try:
         with socket.socket() as free:
