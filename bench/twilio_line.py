@@ -60,7 +60,6 @@ CONFIG = {
     "fromNumber": OURS,
     "inboundPolicy": "open",
     "inboundGreeting": "Hello, how can I help?",
-    "disclosure": "",
     "skipSignatureVerification": True,
     "maxConcurrentCalls": 20,
     "maxDurationSeconds": 3600,

@@ -100,8 +100,8 @@ class VoiceCallConfig(CamelModel):
     language: Words = "en"
     """Language of the talk, as a BCP 47 tag."""
     disclosure: str = ""
-    """Said first on every call whose greeting or message does not say it, and not to be interrupted: that the voice is no
-    human being's, such as "This is an AI assistant." Many laws ask for it. Empty for none."""
+    """Said first on every call whose greeting or message does not say it, and not to be interrupted: that the voice is
+    no human being's, such as "This is an AI assistant." Many laws ask for it. Empty for none."""
     notify_url: s.NotifyUrl | None = None
     """Where the record of every call that ended is sent by POST, as JSON. Plain http only to this machine."""
     notify_secret: SecretStr | None = None

@@ -119,8 +119,7 @@ async def vendor_line(
         settings["streaming"]["providers"] = {"openai": {"baseUrl": openai.url + "/v1"}}
         settings["responders"] = {"xai": {"baseUrl": chat.url + "/v1", "apiKey": "sk-emulated"}}
         settings["tts"]["providers"] = {"elevenlabs": {"baseUrl": elevenlabs.url}}
-        # Scenes are short and many at a time; what is said first and how often is dialled have tests of their own.
-        settings["disclosure"] = ""
+        # Scenes are many at a time; how often is dialled has tests of its own.
         settings["outbound"] |= {"dialsPerMinute": 1000, "dialsPerNumberPerHour": 1000}
         for key, value in (config or {}).items():
             below = settings.get(key)
