@@ -374,7 +374,7 @@ def test_reports_may_come_twice_late_in_disorder_or_not_at_all(streams, fault):
     assert call.transcript == [("agent", MESSAGE), *TALK]
     reports = [hook.params["CallStatus"] for hook in call.call.webhooks if hook.kind == "status"]
     assert reports != ["initiated", "ringing", "completed"]
-    if fault in ("callbacks-late", "callbacks-lost"):
+    if fault == "callbacks-lost":
         call.require_log_line("carrier", "reports nothing", "closed")
     require_good_end(call)
 
@@ -453,7 +453,8 @@ def test_a_hang_up_that_fails_is_tried_again(dialled):
 def test_the_time_limit_of_a_call_that_comes_in_is_set_although_that_fails_once(dialled):
     call = dialled["rest-500-limit"]
     assert words(call) == " ".join([GREETING, NOON, FIVE])
-    call.require_log_line("carrier limit failed", "Twilio answers 500", "tried again")
+    # On a slow machine the call may be asked after first, and then that question is the one that fails.
+    call.require_log_line("carrier", "Twilio answers 500", "again")
     require_good_end(call)
 
 
