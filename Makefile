@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: call test lint lint-style lint-format lint-types lint-layers format docs bench clean help setup-call setup-test
+.PHONY: call test lint lint-style lint-format lint-types lint-layers format docs bench bench-local bench-twilio clean help setup-call setup-test
 
 setup-call setup-test:
 	@sh .ci/setup $(@:setup-%=%)
@@ -42,8 +42,13 @@ format: setup-test ## Put the sources into shape
 docs: setup-test ## Write the generated parts of the documentation anew
 	"$(BIN)/python" .ci/docs.py
 
-bench: setup-test ## Measure how fast a call feels, on the telephone's own recording; ARGS go to the benchmark
+bench: bench-local bench-twilio ## Measure how fast calls feel: ARGS go to the local line, TWILIO_ARGS to Twilio's
+
+bench-local: setup-test
 	@"$(BIN)/python" bench/local_line.py $(ARGS)
+
+bench-twilio: setup-test
+	@"$(BIN)/python" bench/twilio_line.py $(TWILIO_ARGS)
 
 clean: ## Remove everything that was made here
 	rm -rf "$(OUT)" build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -15,6 +15,7 @@ VoiceCallError                 code, retryable, http_status, exit_code, end_reas
     InvalidSignature, ReplayedWebhook, MalformedWebhook, WebhookTooLarge
   PolicyError
     CallNotAllowed, LimitExceeded
+  KeyReused                    an idempotency key came with another request than before
   VendorError                  vendor, operation, status, request_id, retry_after
     VendorUnavailable          connect errors, 5xx, 408, 425; retryable
     VendorTimeout              retryable
@@ -175,6 +176,14 @@ class LimitExceeded(PolicyError):
     retryable = True
     http_status = 429
     exit_code = 75
+
+
+class KeyReused(VoiceCallError):
+    """An idempotency key stands for a call that was asked for in another way."""
+
+    code = "key-reused"
+    http_status = 409
+    exit_code = 64
 
 
 class VendorError(VoiceCallError):

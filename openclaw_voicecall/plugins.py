@@ -27,9 +27,16 @@ DEFAULT_PLUGINS = (
     "openclaw_voicecall.builtin.defaults",
     "openclaw_voicecall.builtin.policies",
     "openclaw_voicecall.builtin.observers",
+    "openclaw_voicecall.builtin.notify",
     "openclaw_voicecall.builtin.frontdesk",
     "openclaw_voicecall.providers.local",
     "openclaw_voicecall.providers.embedded",
+    "openclaw_voicecall.providers.twilio",
+    "openclaw_voicecall.providers.openai",
+    "openclaw_voicecall.providers.elevenlabs",
+    "openclaw_voicecall.providers.deepgram",
+    "openclaw_voicecall.providers.xai",
+    "openclaw_voicecall.providers.chat",
 )
 
 KINDS: Mapping[str, type[Any]] = {

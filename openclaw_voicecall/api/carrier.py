@@ -17,13 +17,22 @@ class CarrierCapabilities:
 
     media: str = "stream"
     """`stream`: audio frames reach us. `turns`: the carrier transcribes and speaks. `remote`: a sideband socket."""
+    turns: bool = False
+    """Can transcribe and speak by itself, a turn at a time, where no media stream does: answers the orders `turn` and
+    `wait`, reports `turn`, `poll` and `stream-over`, and has `take_over`."""
     marks: bool = True
     """Echoes a mark once the audio before it was played."""
     clear: bool = True
     """Can drop audio it has not played yet."""
-    dtmf_out: bool = True
+    dtmf_out: str = "carrier"
+    """How digits reach the far party: `carrier`, by `send_digits`; `in-band`, as tones in our audio; or `none`."""
     transfer: bool = False
+    """Can hand the far party over, and reports `transfer` with what became of it."""
+    limits_duration: bool = False
+    """Can be told how long a call that we did not place may last."""
     machine_detection: bool = False
+    billed: bool = True
+    """Its calls reach the phone network and cost money. The limits on spending are for such carriers only."""
     explicit_answer: bool = False
     """Answers by a REST call of ours, not in the reply to its webhook."""
 
@@ -62,7 +71,12 @@ class WebhookReply:
 class CarrierEvent:
     """One fact that a carrier's webhook states about a leg.
 
-    `kind` is `offered`, `ringing`, `answered`, `ended` or `machine`.
+    `kind` is `offered`, `ringing`, `answered`, `ended` or `machine`; `transfer` with `verdict` `answered` or the
+    reason of its failure; and, where a carrier talks by turns:
+
+    * `turn`: what the caller said or pressed; both empty when there was nothing in time;
+    * `poll`: what it was told to say was said, and it asks how to go on;
+    * `stream-over`: the media stream has ended or never came about, and it asks how to go on.
     """
 
     kind: str
@@ -74,17 +88,33 @@ class CarrierEvent:
     reason: EndReason | None = None
     verdict: str = ""
     detail: str = ""
+    text: str = ""
+    """What the caller said in a `turn`."""
+    digits: str = ""
+    """What the caller pressed in a `turn`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegOrder:
-    """How a webhook is to be answered. `action` is `stream`, `reject`, `hang-up`, `wait` or `none`."""
+    """How a webhook is to be answered.
+
+    `action` is `stream`, `reject`, `hang-up`, `none`; or, where the carrier talks by turns, `turn` (say `text`, then
+    listen if `listen`, else ask again) and `wait` (ask again in a second).
+    """
 
     action: str
+    call_id: str = ""
+    """Ours, to be carried back to us where the carrier can."""
     stream_url: str = ""
     reason: EndReason | None = None
     fallback_text: str = ""
-    """Spoken by the carrier itself should the stream end without a hang-up."""
+    """Spoken by the carrier itself: before a hang-up, or should a stream end while the call goes on."""
+    text: str = ""
+    listen: bool = True
+    digits: str = ""
+    """Keys to press before `text` is said."""
+    language: str = ""
+    """BCP 47 tag of both sides of a `turn`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,8 +250,26 @@ class Carrier(Protocol):
         """Send DTMF digits to the far party without ending the media stream."""
         ...
 
-    async def transfer(self, leg: LegRef, to_number: str) -> None:
-        """Hand the far party over to another number."""
+    async def transfer(self, leg: LegRef, to_number: str, *, caller_id: str = "", limit: float = 0.0) -> None:
+        """Hand the far party over to another number. Only where the capabilities say so.
+
+        Args:
+            leg: The leg.
+            to_number: E.164.
+            caller_id: The number of ours that the other number is called from.
+            limit: Seconds that they may talk; 0 for as long as they like.
+        """
+        ...
+
+    async def take_over(self, leg: LegRef) -> None:
+        """Take the leg off its media stream, or back from a transfer; the carrier then asks how to go on.
+
+        Only where the capabilities say `turns`; the question is the event `stream-over`.
+        """
+        ...
+
+    async def limit_duration(self, leg: LegRef, seconds: float) -> None:
+        """Have the carrier end a leg by itself after this time. Only where the capabilities say so."""
         ...
 
     async def fetch_status(self, leg: LegRef) -> LegStatus:

@@ -15,8 +15,11 @@ class CallOffer:
     from_number: str
     to_number: str
     mode: str = "conversation"
+    """`conversation`, `notify`, or `transfer` when the far party of a live call is to be handed over to `to_number`."""
     live_calls: int = 0
     """Calls that hold a slot right now."""
+    billed: bool = True
+    """Whether the carrier's calls cost money."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

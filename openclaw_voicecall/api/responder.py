@@ -12,6 +12,8 @@ class Line:
     speaker: str
     text: str
     interrupted: bool = False
+    earlier: bool = False
+    """Whether it is of an earlier call with the same memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,14 @@ class TurnRequest:
     language: str = "en"
     agent_id: str = ""
     tools: tuple[Tool, ...] = ()
+    can_end: bool = True
+    """Whether the call may be ended by `EndCall`."""
+    can_send_digits: bool = True
+    """Whether `SendDtmf` reaches the far party."""
+    can_transfer: bool = False
+    """Whether the carrier can hand the caller over and the owner allows it."""
+    transfer_to: tuple[str, ...] | None = None
+    """The only numbers, E.164, that the far party may be handed over to; None for any."""
 
 
 @dataclass(frozen=True, slots=True)

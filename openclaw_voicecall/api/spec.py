@@ -3,16 +3,18 @@
 A spec is cheap. Engines and vendor SDKs are imported inside `open`, never when a plugin is imported.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from openclaw_voicecall.api.carrier import Carrier, CarrierCapabilities
+from openclaw_voicecall.api.carrier import Carrier, CarrierCapabilities, WebhookRequest
 from openclaw_voicecall.api.clock import Clock, Ids
+from openclaw_voicecall.api.numbers import NumberDesk
 from openclaw_voicecall.api.responder import Responder, ToolHandler
 from openclaw_voicecall.api.speech import Synthesizer, Transcriber, TurnDetector
+from openclaw_voicecall.api.store import CallStore
 from openclaw_voicecall.config.base import CamelModel
 
 
@@ -32,6 +34,8 @@ class Runtime:
     """Public URL of the webhook of a carrier, by its name. Valid once the server listens."""
     host: Any = None
     """The host program, where there is one."""
+    store: CallStore | None = None
+    """Records of all calls, where a service runs."""
 
 
 class Spec(Protocol):
@@ -50,6 +54,15 @@ class CarrierSpec:
     name: str
     config: type[CamelModel] = NoSettings
     capabilities: CarrierCapabilities = field(default_factory=CarrierCapabilities)
+    notices: Callable[[Any], Sequence[str]] = lambda config: ()
+    """What is old or odd in the settings, a sentence each; said at start and by `doctor`."""
+    check: Callable[[Any, Runtime], Awaitable[str]] | None = None
+    """One harmless request with the account's key; returns a phrase of what the vendor said. Raises `VendorError`."""
+    numbers: Callable[[Any, Runtime], AbstractAsyncContextManager[NumberDesk]] | None = None
+    """Opens the settings of the account's phone numbers, where the carrier has an API for them."""
+    sign_probe: Callable[[Any, str], WebhookRequest] | None = None
+    """The request by which the carrier would tell this address that a call nobody knows is over, signed with the
+    account's own secret: harmless to whoever takes it. Raises `ConfigError` when the secret is missing."""
     open: Callable[[Any, Runtime], AbstractAsyncContextManager[Carrier]]
 
 
@@ -59,10 +72,17 @@ class TranscriberSpec:
 
     name: str
     config: type[CamelModel] = NoSettings
-    detects_speech: bool = False
-    """Whether its streams report speech started and stopped, so that no turn detector is needed."""
+    detects_speech: bool | Callable[[Any], bool] = False
+    """Whether its streams report speech started and stopped, so that no turn detector is needed; may depend on the
+    settings."""
+    interims: bool = True
+    """Whether words come while the caller still speaks. Without them an interruption is known only after its end."""
     describe: Callable[[Any], str] = lambda config: ""
     """One phrase naming the engine in use, for the line printed at start. May raise `EngineMissing`."""
+    notices: Callable[[Any], Sequence[str]] = lambda config: ()
+    """What is old or odd in the settings, a sentence each; said at start and by `doctor`."""
+    check: Callable[[Any, Runtime], Awaitable[str]] | None = None
+    """One harmless request with the account's key; returns a phrase of what the vendor said. Raises `VendorError`."""
     open: Callable[[Any, Runtime], AbstractAsyncContextManager[Transcriber]]
 
 
@@ -73,6 +93,10 @@ class SynthesizerSpec:
     name: str
     config: type[CamelModel] = NoSettings
     describe: Callable[[Any], str] = lambda config: ""
+    notices: Callable[[Any], Sequence[str]] = lambda config: ()
+    """What is old or odd in the settings, a sentence each; said at start and by `doctor`."""
+    check: Callable[[Any, Runtime], Awaitable[str]] | None = None
+    """One harmless request with the account's key; returns a phrase of what the vendor said. Raises `VendorError`."""
     open: Callable[[Any, Runtime], AbstractAsyncContextManager[Synthesizer]]
 
 
@@ -83,6 +107,11 @@ class ResponderSpec:
     name: str
     config: type[CamelModel] = NoSettings
     describe: Callable[[Any], str] = lambda config: ""
+    notices: Callable[[Any, str], Sequence[str]] = lambda config, model: ()
+    """What is old or odd in the settings, a sentence each; said at start and by `doctor`. Called with the model too."""
+    check: Callable[[Any, Runtime, str], Awaitable[str]] | None = None
+    """One harmless request with the account's key, called with the model too; returns a phrase of what the vendor
+    said. Raises `VendorError`."""
     open: Callable[[Any, Runtime, str], AbstractAsyncContextManager[Responder]]
     """`open(config, runtime, model)`: `model` is what follows the slash in `responseModel: name/model`."""
 

@@ -92,6 +92,19 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallTimes:
+    """When and whereto a call was, without what was said: enough to count calls and minutes. Times are Unix seconds."""
+
+    carrier: str
+    direction: str
+    to_number: str
+    created_at: float
+    answered_at: float | None = None
+    ended_at: float | None = None
+    end_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
     """One thing that happened to a call, and what was ordered because of it."""
 
@@ -129,6 +142,33 @@ class CallStore(Protocol):
 
     async def list_calls(self, *, limit: int = 100, open_only: bool = False) -> Sequence[CallRecord]:
         """Newest first."""
+        ...
+
+    async def session_calls(self, session_key: str, *, since: float, limit: int) -> Sequence[CallRecord]:
+        """Calls that have ended, with this `sessionKey` in their metadata and something in their transcript.
+
+        Args:
+            session_key: Compared as a whole.
+            since: Unix seconds; calls created before are left out.
+            limit: How many at most. Newest first.
+        """
+        ...
+
+    async def call_times(self, *, since: float) -> Sequence[CallTimes]:
+        """Of every call that was created then or later, newest first.
+
+        Args:
+            since: Unix seconds.
+        """
+        ...
+
+    async def keyed_call(self, key: str, *, since: float) -> CallRecord | None:
+        """The newest call with this `idempotencyKey` in its metadata that was created then or later.
+
+        Args:
+            key: Compared as a whole.
+            since: Unix seconds.
+        """
         ...
 
     async def journal(self, call_id: str, *, after: int = 0) -> Sequence[JournalEntry]:

@@ -82,7 +82,9 @@ class FrontDesk:
     def _talk(self, request: TurnRequest) -> Talk:
         talk = self._talks.pop(request.call_id, None)
         if talk is None:
-            agent_lines = [line.text for line in request.history if line.speaker == "agent"]
+            agent_lines = [
+                line.text for line in request.history if line.speaker == "agent" and not line.earlier
+            ]
             talk = Talk(disclosed=any("without a language model" in line for line in agent_lines))
         self._talks[request.call_id] = talk
         if len(self._talks) > _REMEMBERED_CALLS:

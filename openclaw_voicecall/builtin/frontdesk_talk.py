@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from openclaw_voicecall.api.responder import TurnRequest
+from openclaw_voicecall.api.responder import Line, TurnRequest
 
 YES: Final = (
     "yes", "yeah", "yep", "yup", "sure", "correct", "right", "that's right", "exactly", "okay", "ok", "fine"
@@ -72,14 +72,18 @@ class Said:
     @property
     def interrupted(self) -> bool:
         """Whether the caller broke into the agent's last words."""
-        agent = [line for line in self.request.history if line.speaker == "agent"]
+        agent = self._agent_lines()
         return bool(agent) and agent[-1].interrupted
 
     @property
     def last_heard(self) -> str:
         """What the caller heard of the agent's last words."""
-        agent = [line.text for line in self.request.history if line.speaker == "agent"]
-        return agent[-1] if agent else ""
+        agent = self._agent_lines()
+        return agent[-1].text if agent else ""
+
+    def _agent_lines(self) -> list[Line]:
+        """What the agent said in this call; earlier calls are not asked about."""
+        return [line for line in self.request.history if line.speaker == "agent" and not line.earlier]
 
 
 Rule = Callable[[Said], Reply | None]

@@ -39,6 +39,10 @@ class Addresses:
         path = f"{self._stream_path}/{carrier}/{token}"
         return urlunsplit((_SOCKET_SCHEMES[parts.scheme], parts.netloc, path, "", ""))
 
+    def move(self, public_url: str) -> None:
+        """Give out another public address from now on: a tunnel that was opened again may have one."""
+        self._public = public_url.rstrip("/")
+
     def as_asked(self, carrier: str, url: str) -> str:
         """The URL a carrier asked for, from the one that reached us: ours is the query, the rest is what we gave out.
 

@@ -2,25 +2,36 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openclaw_voicecall.api.carrier import CarrierCapabilities
 from openclaw_voicecall.api.responder import Line, Responder, TurnRequest
 from openclaw_voicecall.api.speech import TranscriptionRequest
 from openclaw_voicecall.api.store import CallRecord, TranscriptLine
 from openclaw_voicecall.calls.engines import Engines
+from openclaw_voicecall.calls.memory import Recollection, nothing
+from openclaw_voicecall.core.policy import RECORDING_LINE, BargeInPolicy, CallPolicy
 from openclaw_voicecall.errors import StoreError
 from openclaw_voicecall.session.chain import Chain
 from openclaw_voicecall.session.listening import Listening
 from openclaw_voicecall.session.recorder import CallRecorder
-from openclaw_voicecall.session.responding import Responding
-from openclaw_voicecall.session.session import CallSession, Parts
+from openclaw_voicecall.session.responding import Fillers, Responding
+from openclaw_voicecall.session.session import CallSession, Parts, anybody
 from openclaw_voicecall.session.speaking import Speaking
 
 if TYPE_CHECKING:
     from openclaw_voicecall.api.policy import CallPlan
     from openclaw_voicecall.config.schema import VoiceCallConfig
+
+
+LONGEST_INTERRUPTION = 10.0
+"""Seconds that a caller may speak over the agent without a pause before it is taken for noise, where words come only
+after the pause."""
+TAKEOVER = 4.0
+"""Seconds from a stream that was given up to the carrier's question how to go on: its words for the caller."""
 
 
 def equip(
@@ -33,55 +44,144 @@ def equip(
     config: "VoiceCallConfig",
     recording: Path | None,
     transcript: Callable[[], tuple[TranscriptLine, ...]],
+    may_dial: Callable[[str], Awaitable[str]] = anybody,
+    earlier: Recollection = nothing,
 ) -> Parts:
-    """Make the parts of a session."""
+    """Make the parts of a session.
+
+    `may_dial` tells why the far party may not be handed over to a number, `earlier` what was said in earlier calls.
+    """
     capabilities = engines.capabilities[record.carrier]
-    recorder = CallRecorder(recording, session.clock) if recording else None
+    by_turns = takes_turns(config, capabilities)
+    recorder = None
+    if recording and not by_turns:
+        notice = any(line.name == RECORDING_LINE for line in session.call.policy.must_say)
+        recorder = CallRecorder(recording, session.clock, awaits_notice=notice)
+    session.language = plan.language
+    session.own_number = record.from_number if record.direction == "outbound" else record.to_number
     return Parts(
         carrier=engines.carriers[record.carrier],
-        speaking=Speaking(
-            call_id=record.call_id,
-            chain=engines.synthesizers.get(plan.synthesizer) or engines.synthesizers[""],
-            post=session.post,
-            note=session.note,
-            clock=session.clock,
-            lead=config.playout.lead_ms / 1000,
-            marks=capabilities.marks,
-            recorder=recorder.tracks if recorder else None,
-            language=plan.language,
-            voice=plan.voice,
-        ),
-        listening=Listening(
-            request=TranscriptionRequest(call_id=record.call_id, language=plan.language),
-            chain=engines.transcribers,
-            detector=engines.turn_detector() if engines.turn_detector else None,
-            post=session.post,
-            note=session.note,
-            clock=session.clock,
-            hear_beeps=record.direction == "outbound" and plan.policy.leave_voicemail,
-        ),
+        speaking=session.takeover.new_line()
+        if by_turns
+        else _voice(session, record, plan, engines, config, recorder=recorder),
+        listening=None if by_turns else _ears(session, record, plan, engines),
         responding=Responding(
-            base=TurnRequest(
-                call_id=record.call_id,
-                turn=0,
-                text="",
-                direction=record.direction,
-                from_number=record.from_number,
-                to_number=record.to_number,
-                session_key=plan.session_key,
-                system_prompt=plan.system_prompt,
-                objective=plan.objective,
-                language=plan.language,
-                agent_id=plan.agent_id,
-            ),
+            base=_turn_request(record, plan, config, capabilities),
             chain=responders,
             timeout=plan.response_timeout,
+            fillers=Fillers(
+                phrases=config.phrases.fillers,
+                after=config.limits.filler_after_ms / 1000,
+                every=config.limits.filler_every_ms / 1000,
+            ),
             tools=engines.tools,
-            history=lambda: tuple(Line(line.speaker, line.text, line.interrupted) for line in transcript()),
+            history=lambda: (
+                *earlier(),
+                *(Line(line.speaker, line.text, line.interrupted) for line in transcript()),
+            ),
             post=session.post,
             note=session.note,
         ),
         recorder=recorder,
+        capabilities=capabilities,
+        may_dial=may_dial,
+    )
+
+
+def _voice(
+    session: CallSession,
+    record: CallRecord,
+    plan: "CallPlan",
+    engines: Engines,
+    config: "VoiceCallConfig",
+    *,
+    recorder: CallRecorder | None,
+) -> Speaking:
+    return Speaking(
+        call_id=record.call_id,
+        chain=engines.synthesizers.get(plan.synthesizer) or engines.synthesizers[""],
+        post=session.post,
+        note=session.note,
+        clock=session.clock,
+        lead=config.playout.lead_ms / 1000,
+        marks=engines.capabilities[record.carrier].marks,
+        recorder=recorder.tracks if recorder else None,
+        language=plan.language,
+        voice=plan.voice,
+    )
+
+
+def _ears(session: CallSession, record: CallRecord, plan: "CallPlan", engines: Engines) -> Listening:
+    return Listening(
+        request=TranscriptionRequest(call_id=record.call_id, language=plan.language),
+        chain=engines.transcribers,
+        detector=engines.turn_detector() if engines.turn_detector else None,
+        post=session.post,
+        note=session.note,
+        clock=session.clock,
+        hear_beeps=record.direction == "outbound" and plan.policy.leave_voicemail,
+    )
+
+
+def takes_turns(config: "VoiceCallConfig", capabilities: CarrierCapabilities) -> bool:
+    """Whether a call begins without a media stream."""
+    return capabilities.media == "turns" or (capabilities.turns and not config.streaming.enabled)
+
+
+def tuned_policy(
+    policy: CallPolicy, config: "VoiceCallConfig", capabilities: CarrierCapabilities, *, interims: bool
+) -> CallPolicy:
+    """The tuning of a call for its carrier and its transcriber.
+
+    Args:
+        policy: The tuning so far.
+        config: What the owner set is left alone.
+        capabilities: Of the carrier, which may talk by turns from the start or when it has to take over.
+        interims: Whether the transcriber gives words while the caller still speaks.
+    """
+    if takes_turns(config, capabilities):
+        # It has waited for the end of the caller's turn already.
+        quick = replace(policy.endpointing, after=0.0, after_question=0.0, after_digits=0.0)
+        return replace(policy, endpointing=quick)
+    if not interims:
+        policy = replace(policy, barge_in=_patient(policy, config.interruptions.model_fields_set))
+    if capabilities.turns:
+        patience = config.streaming.pre_start_timeout_ms / 1000 + TAKEOVER
+        return replace(policy, media_grace=max(policy.media_grace, patience))
+    return policy
+
+
+def _patient(policy: CallPolicy, given: Set[str]) -> BargeInPolicy:
+    """An agent that has yielded must not go on before words can be there: they come only after the caller's pause."""
+    tuning = policy.barge_in
+    words = policy.endpointing.after + policy.endpointing.transcript_wait
+    if "resume_after_ms" not in given:
+        tuning = replace(tuning, resume_after=max(tuning.resume_after, words))
+    if "noise_after_ms" not in given:
+        tuning = replace(tuning, noise_after=max(tuning.noise_after, LONGEST_INTERRUPTION))
+    return tuning
+
+
+def _turn_request(
+    record: CallRecord, plan: "CallPlan", config: "VoiceCallConfig", capabilities: CarrierCapabilities
+) -> TurnRequest:
+    allowed = config.transfer.allowed
+    return TurnRequest(
+        call_id=record.call_id,
+        turn=0,
+        text="",
+        direction=record.direction,
+        from_number=record.from_number,
+        to_number=record.to_number,
+        session_key=plan.session_key,
+        system_prompt=plan.system_prompt,
+        objective=plan.objective,
+        language=plan.language,
+        agent_id=plan.agent_id,
+        can_send_digits=capabilities.dtmf_out != "none",
+        can_transfer=capabilities.transfer
+        and (record.direction == "outbound" if allowed is None else bool(allowed)),
+        transfer_to=allowed,
     )
 
 

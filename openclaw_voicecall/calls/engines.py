@@ -1,6 +1,7 @@
 """Opens the carriers, transcribers, synthesizers, responders and turn detectors that the configuration names."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -9,11 +10,14 @@ from openclaw_voicecall.api.carrier import Carrier, CarrierCapabilities
 from openclaw_voicecall.api.responder import Responder
 from openclaw_voicecall.api.spec import Runtime, ToolSpec
 from openclaw_voicecall.api.speech import Synthesizer, Transcriber, TurnDetector
+from openclaw_voicecall.calls.phrases import PhraseCache, Warming, utterances
 from openclaw_voicecall.plugins import Registry
 from openclaw_voicecall.session.chain import Chain, Link
 
 if TYPE_CHECKING:
     from openclaw_voicecall.config.schema import VoiceCallConfig
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_RESPONDER = "frontdesk"
 LOCAL_LINE = "local"
@@ -40,6 +44,8 @@ class Engines:
     """By the number of ours that was dialled, where it has a voice of its own; the common one under ""."""
     responders: dict[str, Chain[Responder]] = field(default_factory=dict)
     turn_detector: Callable[[], TurnDetector] | None = None
+    interims: bool = True
+    """Whether the transcriber gives words while the caller still speaks."""
     tools: tuple[ToolSpec, ...] = ()
     """What plugins let responders call."""
     in_use: list[Engine] = field(default_factory=list)
@@ -60,24 +66,37 @@ class EngineRoom:
         self._config = config
         self._runtime = runtime
         self._stack = stack
+        self._warming = Warming()
+        stack.push_async_callback(self._warming.close)
         self.engines = Engines()
 
     async def open(self) -> Engines:
         """Open everything that the configuration names."""
         config = self._config
         self._look_up()
+        streams = self._streams()
+        if streams:
+            await self._open_speech()
+        models = [settings.response_model for settings in config.numbers.values()]
+        for model in (config.response_model, *models):
+            await self.responder(model or DEFAULT_RESPONDER)
+        for name in dict.fromkeys((config.provider, LOCAL_LINE) if streams else (config.provider,)):
+            await self._open_carrier(name)
+        self.engines.tools = tuple(self._registry.collect("voicecall_register_tools", config=config))
+        return self.engines
+
+    def _streams(self) -> bool:
+        """Whether audio reaches us at all; where the carrier speaks and listens, no engine of ours does."""
+        abilities = self._registry.find("carriers", self._config.provider, setting="provider").capabilities
+        return abilities.media == "stream" and (self._config.streaming.enabled or not abilities.turns)
+
+    async def _open_speech(self) -> None:
+        config = self._config
         for name in dict.fromkeys((config.streaming.provider, *config.streaming.fallbacks)):
             await self._open_transcriber(name)
         await self._open_turn_detector()
         for dialled in ("", *(number for number, settings in config.numbers.items() if settings.tts)):
             await self._open_voice(dialled)
-        models = [settings.response_model for settings in config.numbers.values()]
-        for model in (config.response_model, *models):
-            await self.responder(model or DEFAULT_RESPONDER)
-        for name in dict.fromkeys((config.provider, LOCAL_LINE)):
-            await self._open_carrier(name)
-        self.engines.tools = tuple(self._registry.collect("voicecall_register_tools", config=config))
-        return self.engines
 
     def _look_up(self) -> None:
         """Look every name up before anything is opened: opening engines takes seconds, a wrong name none."""
@@ -102,6 +121,7 @@ class EngineRoom:
                 spec = self._registry.find("responders", name, setting="responseModel")
                 settings = self._config.responder_settings(name)
                 self._describe("responder", reference, spec.describe(settings))
+                self._announce(spec.notices(settings, rest))
                 opened = await self._stack.enter_async_context(spec.open(settings, self._runtime, rest))
                 links.append(Link(reference, opened))
             self.engines.responders[model] = tuple(links)
@@ -111,13 +131,16 @@ class EngineRoom:
         spec = self._registry.find("transcribers", name, setting="streaming.provider")
         settings = self._config.transcriber_settings(name)
         self._describe("transcriber", name, spec.describe(settings))
+        self._announce(spec.notices(settings))
         opened = await self._stack.enter_async_context(spec.open(settings, self._runtime))
+        if not self.engines.transcribers:
+            self.engines.interims = spec.interims
         self.engines.transcribers = (*self.engines.transcribers, Link(name, opened))
 
     async def _open_turn_detector(self) -> None:
         """Open voice activity detection, unless every transcriber has its own."""
-        specs = [self._registry.transcribers[link.name] for link in self.engines.transcribers]
-        if all(spec.detects_speech for spec in specs):
+        names = [link.name for link in self.engines.transcribers]
+        if all(self.detects_speech(self._registry, self._config, name) for name in names):
             return
         name = self._config.turn_detection.provider
         spec = self._registry.find("turn_detectors", name, setting="turnDetection.provider")
@@ -125,16 +148,27 @@ class EngineRoom:
         self._describe("turn detector", name, spec.describe(settings))
         self.engines.turn_detector = await self._stack.enter_async_context(spec.open(settings, self._runtime))
 
+    @staticmethod
+    def detects_speech(registry: Registry, config: "VoiceCallConfig", name: str) -> bool:
+        """Whether a transcriber needs no turn detector, as it is configured."""
+        detects = registry.find("transcribers", name, setting="streaming.provider").detects_speech
+        return bool(detects(config.transcriber_settings(name)) if callable(detects) else detects)
+
     async def _open_voice(self, dialled: str) -> None:
         voice = self._config.tts_for(dialled)
-        links = []
+        phrases = utterances(self._config.fixed_phrases(dialled), self._config.language)
+        links: list[Link[Synthesizer]] = []
         for name in dict.fromkeys((voice.provider, *voice.fallbacks)):
             spec = self._registry.find("synthesizers", name, setting="tts.provider")
             settings = self._config.synthesizer_settings(name, dialled=dialled)
             if not dialled:
                 self._describe("synthesizer", name, spec.describe(settings))
+                self._announce(spec.notices(settings))
             opened = await self._stack.enter_async_context(spec.open(settings, self._runtime))
-            links.append(Link(name, opened))
+            cache = PhraseCache(opened, phrases, self._config.language)
+            links.append(Link(name, cache))
+            if self._config.phrases.prepare and not links[1:]:
+                self._warming.add(cache)
         self.engines.synthesizers[dialled] = tuple(links)
 
     async def _open_carrier(self, name: str) -> None:
@@ -145,6 +179,11 @@ class EngineRoom:
         self.engines.carriers[name] = opened
         self.engines.capabilities[name] = spec.capabilities
         self._describe("carrier", name, "")
+        self._announce(spec.notices(self._config.carrier_settings(name)))
+
+    def _announce(self, notices: Sequence[str]) -> None:
+        for notice in notices:
+            logger.warning("%s", notice)
 
     def _describe(self, role: str, name: str, description: str) -> None:
         self.engines.in_use.append(Engine(role, name, description or name))

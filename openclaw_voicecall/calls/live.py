@@ -12,16 +12,23 @@ from openclaw_voicecall.api.policy import CallPlan
 from openclaw_voicecall.api.store import CallRecord, JournalEntry
 from openclaw_voicecall.calls import record as records
 from openclaw_voicecall.core.call import Call
+from openclaw_voicecall.core.events import TransferAnswered, TransferFailed
 from openclaw_voicecall.core.reasons import EndReason
-from openclaw_voicecall.errors import CallNotFound
+from openclaw_voicecall.errors import CallNotFound, VendorError
 from openclaw_voicecall.observe.latency import LatencyTracker
 from openclaw_voicecall.session.session import CallSession
+from openclaw_voicecall.session.turns import TurnLine
 
+LIMIT_MARGIN = 10.0
+"""Seconds by which the carrier's own limit of a call is longer than ours."""
+LIMIT_RETRIES = (0.3, 0.6)
+"""Seconds between attempts to have the carrier limit a call."""
 ENDED_WELL = frozenset(
     {
         EndReason.COMPLETED,
         EndReason.CALLER_HUNG_UP,
         EndReason.AGENT_HUNG_UP,
+        EndReason.TRANSFERRED,
         EndReason.VOICEMAIL,
         EndReason.BUSY,
         EndReason.NO_ANSWER,
@@ -72,6 +79,70 @@ class LiveCall:
             changed = replace(changed, detail=self.session.detail)
         self.record = changed
         return entry
+
+    def closing_entry(self, clock: Clock) -> JournalEntry:
+        """The last journal entry of a call that did not come to its own end."""
+        self._seq += 1
+        return JournalEntry(
+            call_id=self.record.call_id,
+            seq=self._seq,
+            at=clock.wall(),
+            elapsed=clock.monotonic() - self.created,
+            event="closed",
+            data={"reason": self.record.end_reason},
+        )
+
+    async def how_to_go_on(self, event: CarrierEvent) -> LegOrder:
+        """What the carrier is to do after what it reports; `stream` without an address asks for a new stream."""
+        session = self.session
+        session.absence.heard_of()
+        match event.kind:
+            case "answered":
+                return await self.next_turn() if session.takeover.by_turns else LegOrder(action="stream")
+            case "transfer":
+                return await self._after_transfer(event.verdict)
+            case "turn" if isinstance(session.parts.speaking, TurnLine):
+                session.parts.speaking.heard(event.text, event.digits)
+            case "poll" if isinstance(session.parts.speaking, TurnLine):
+                session.parts.speaking.said()
+            case _:
+                if await session.takeover.next_stream():
+                    return LegOrder(action="stream")
+        return await self.next_turn()
+
+    async def next_turn(self) -> LegOrder:
+        """The carrier speaks and listens: what it is to do next."""
+        line = self.session.takeover.go_by_turns()
+        order = await line.next_order()
+        self.session.absence.order_given(line.waiting_seconds)
+        return replace(order, call_id=self.record.call_id)
+
+    async def _after_transfer(self, verdict: str) -> LegOrder:
+        session = self.session
+        if verdict in ("answered", "completed"):
+            session.post(TransferAnswered())
+            return LegOrder(action="hang-up" if verdict == "completed" else "none")
+        session.post(TransferFailed(verdict))
+        if session.parts.capabilities.limits_duration:
+            session.start(self.limit_duration())  # for the transfer it was lifted
+        if await session.takeover.next_stream(lost=False):
+            return LegOrder(action="stream")
+        return await self.next_turn()
+
+    async def limit_duration(self) -> None:
+        """Have the carrier end a call that it offered, should nobody else do so."""
+        limit = self.plan.policy.max_duration + LIMIT_MARGIN
+        for delay in (*LIMIT_RETRIES, None):
+            try:
+                await self.session.parts.carrier.limit_duration(self.session.leg, limit)
+            except (VendorError, OSError) as error:
+                data = {"hop": "carrier", "provider": "limit", "detail": str(error)}
+                action = "tried again" if delay else "only this process ends the call in time"
+                self.session.note("vendor-failed", {**data, "action": action})
+                if delay is not None:
+                    await asyncio.sleep(delay)
+            else:
+                return
 
     def learn_leg(self, carrier_call_id: str) -> None:
         """The carrier has told its id of the leg."""

@@ -4,7 +4,8 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,14 @@ from openclaw_voicecall.calls.addresses import Addresses
 from openclaw_voicecall.calls.admission import Admissions
 from openclaw_voicecall.calls.engines import EngineRoom
 from openclaw_voicecall.calls.journal import JournalHub
-from openclaw_voicecall.calls.live import LiveCall, LiveCalls
-from openclaw_voicecall.calls.planning import plan_call
+from openclaw_voicecall.calls.live import LIMIT_MARGIN, LiveCall, LiveCalls
+from openclaw_voicecall.calls.memory import Memory, nothing
+from openclaw_voicecall.calls.placing import KeyedCalls, Placement, PlaceRequest
+from openclaw_voicecall.calls.planning import must_say, plan_call
 from openclaw_voicecall.calls.tokens import StreamTokens
 from openclaw_voicecall.core import events as e
 from openclaw_voicecall.core.call import Call
+from openclaw_voicecall.core.policy import CallPolicy
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import (
     CallIsOver,
@@ -43,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 ORDER_LIMIT = 3.0
 """Seconds until an offered call must have an answer for the carrier."""
+ASKING = frozenset({"answered", "turn", "poll", "stream-over", "transfer"})
+"""What carriers report and want an order for."""
 TELLING = frozenset({EndReason.FAILED, EndReason.CARRIER_ERROR, EndReason.MEDIA_LOST})
 """Ends whose detail, as the carrier words it, belongs into the record."""
 GOODBYE_LIMIT = 10.0
@@ -53,20 +59,6 @@ STORE_LIMIT = 5.0
 """Seconds that an ended call waits for its last entries to be stored before it gives its slot back."""
 DEFAULT_FROM = "+15550100000"
 """Caller id of the local line when none is configured."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlaceRequest:
-    """A call that the owner or the agent asks for."""
-
-    to_number: str
-    message: str = ""
-    from_number: str = ""
-    mode: str = "conversation"
-    objective: str = ""
-    carrier: str = ""
-    record_dir: str = ""
-    options: dict[str, str] = field(default_factory=dict)
 
 
 class CallManager:
@@ -108,11 +100,14 @@ class CallManager:
         self._admissions = admissions
         self._store = store
         self._hub = hub
+        self._memory = Memory(store, config.memory, clock)
         self._tokens = tokens
         self._ids = ids
         self._recordings = recordings
         self._live = LiveCalls()
-        self._deciding: dict[tuple[str, str], asyncio.Task[LegOrder]] = {}
+        self._keyed = KeyedCalls(store, clock)
+        self._placing = asyncio.Lock()
+        self._deciding: dict[tuple[str, str], asyncio.Task[LiveCall]] = {}
         """Inbound calls that are being decided about, by carrier and its id."""
 
     @property
@@ -139,16 +134,32 @@ class CallManager:
                 raise
             raise CallIsOver(f"call {call_id} is over ({stored.end_reason})") from None
 
-    async def place(self, request: PlaceRequest) -> CallRecord:
+    async def place(self, request: PlaceRequest, *, key: str = "") -> Placement:
         """Dial. The record is in the store before anything is dialled.
 
+        Args:
+            request: What is asked for.
+            key: Asked for again under the same key within a day, nothing is dialled; empty for none.
+
         Returns:
-            The record right after the carrier was asked to dial.
+            The record right after the carrier was asked to dial, or of the call that the key stands for.
 
         Raises:
             CallNotAllowed, LimitExceeded: A policy says no.
+            KeyReused: The key stands for another call.
             VoiceCallError: The responder or carrier is unknown, or the store failed; nothing was dialled.
         """
+        # Policies count records and keys are looked up in them: a call is recorded before the next one is judged.
+        async with self._placing:
+            known = await self._keyed.find(key, request)
+            if known is not None:
+                return Placement(self.record(known.call_id) or known, repeated=True)
+            entry = await self._admitted(request, self._keyed.metadata(key, request))
+        entry.task = asyncio.create_task(self._run(entry, lambda: self._begin_outbound(entry, request)))
+        return Placement(entry.record)
+
+    async def _admitted(self, request: PlaceRequest, metadata: dict[str, str]) -> LiveCall:
+        """A call that may be placed and has its slot and its record."""
         carrier = request.carrier or self.config.provider
         self._carrier(carrier).check_options(request.options)
         if request.mode == "notify" and not request.message.strip():
@@ -161,13 +172,25 @@ class CallManager:
                 to_number=request.to_number,
                 mode=request.mode,
                 live_calls=others,
+                billed=self.engines.capabilities[carrier].billed,
             )
             await self._admit(offer)
-            plan = plan_call(self.config, offer, message=request.message, objective=request.objective)
+            call_id = self._ids.call_id()
+            plan = plan_call(
+                self.config,
+                offer,
+                message=request.message,
+                objective=request.objective,
+                call_id=call_id,
+            )
             plan = await self._admissions.route(offer, plan)
-            entry = await self._create(offer, plan, record_dir=request.record_dir, metadata=request.options)
-        entry.task = asyncio.create_task(self._run(entry, lambda: self._begin_outbound(entry, request)))
-        return entry.record
+            return await self._create(
+                call_id,
+                offer,
+                plan,
+                record_dir=request.record_dir,
+                metadata={**request.options, **metadata},
+            )
 
     def _begin_outbound(self, entry: LiveCall, request: PlaceRequest) -> None:
         entry.session.post(e.CallPlaced())
@@ -183,7 +206,8 @@ class CallManager:
                     from_number=call.from_number,
                     webhook_url=self.addresses.webhook(call.carrier),
                     ring_timeout=plan.policy.ring_timeout,
-                    max_duration=plan.policy.max_duration,
+                    max_duration=plan.policy.max_duration + LIMIT_MARGIN,
+                    machine_detection=self._detects_machines(call.carrier),
                     options=request.options,
                 )
             )
@@ -208,18 +232,24 @@ class CallManager:
         """Decide about an inbound call and answer the carrier. Offered again, a call gets the same answer."""
         known = self._live.of(carrier, event)
         if known is not None:
-            return await asyncio.shield(known.order)
+            return await self._given_order(known)
         key = (carrier, event.carrier_call_id)
         if key not in self._deciding:
             self._deciding[key] = asyncio.create_task(self._decide(carrier, event))
             self._deciding[key].add_done_callback(lambda _: self._deciding.pop(key))
         try:
             async with asyncio.timeout(ORDER_LIMIT):
-                return await asyncio.shield(self._deciding[key])
+                entry = await asyncio.shield(self._deciding[key])
         except TimeoutError:
             return LegOrder(action="reject", reason=EndReason.BUSY)
+        return await self._given_order(entry)
 
-    async def _decide(self, carrier: str, event: CarrierEvent) -> LegOrder:
+    async def _given_order(self, entry: LiveCall) -> LegOrder:
+        """The answer to an offer: the call's own, or what it says first where it talks by turns."""
+        order = await asyncio.shield(entry.order)
+        return await entry.next_turn() if order.action == "turn" else order
+
+    async def _decide(self, carrier: str, event: CarrierEvent) -> LiveCall:
         with self._live.reserved() as others:
             offer = CallOffer(
                 direction="inbound",
@@ -227,38 +257,47 @@ class CallManager:
                 from_number=event.from_number,
                 to_number=event.to_number,
                 live_calls=others,
+                billed=self.engines.capabilities[carrier].billed,
             )
             admitted, why, busy = True, "", False
             try:
                 await self._admit(offer)
             except (CallNotAllowed, LimitExceeded) as refusal:
                 admitted, why, busy = False, str(refusal), isinstance(refusal, LimitExceeded)
-            plan = plan_call(self.config, offer, message="", objective="")
+            call_id = self._ids.call_id()
+            plan = plan_call(self.config, offer, message="", objective="", call_id=call_id)
             plan = await self._admissions.route(offer, plan)
-            entry = await self._create(offer, plan, record_dir="", metadata={})
+            entry = await self._create(call_id, offer, plan, record_dir="", metadata={}, talks=admitted)
         entry.session.detail = why
         entry.busy = busy
         entry.learn_leg(event.carrier_call_id)
-        entry.task = asyncio.create_task(
-            self._run(entry, lambda: entry.session.post(e.CallOffered(admitted)))
-        )
-        return await asyncio.shield(entry.order)
+        entry.task = asyncio.create_task(self._run(entry, lambda: self._begin_inbound(entry, admitted)))
+        return entry
 
-    def leg_event(self, carrier: str, event: CarrierEvent) -> LegOrder:
+    def _begin_inbound(self, entry: LiveCall, admitted: bool) -> None:
+        entry.session.post(e.CallOffered(admitted))
+        if admitted and entry.session.parts.capabilities.limits_duration:
+            entry.session.start(entry.limit_duration())
+
+    async def leg_event(self, carrier: str, event: CarrierEvent) -> LegOrder:
         """Take what the carrier reports of a call, and say how to go on."""
         entry = self._live.of(carrier, event)
         if entry is None:
-            return LegOrder(action="hang-up" if event.kind == "answered" else "none")
+            # Such as a call that an earlier process of this service held: nobody here knows it any more.
+            goodbye = LegOrder(action="hang-up", fallback_text=self.config.phrases.goodbye)
+            return goodbye if event.kind in ASKING else LegOrder(action="none")
         entry.learn_leg(event.carrier_call_id)
         session = entry.session
+        if event.kind in ASKING:
+            if event.kind == "answered":
+                session.post(e.CallAnswered())
+            if session.released:
+                return LegOrder(action="hang-up")
+            order = await entry.how_to_go_on(event)
+            return self._stream_order(entry) if order.action == "stream" else order
         match event.kind:
             case "ringing":
                 session.post(e.CallRinging())
-            case "answered":
-                session.post(e.CallAnswered())
-                if session.released:
-                    return LegOrder(action="hang-up")
-                return self._stream_order(entry)
             case "machine":
                 session.post(e.MachineDetected(event.verdict))
             case "ended":
@@ -306,10 +345,25 @@ class CallManager:
         if not admission.allowed:
             raise (LimitExceeded if admission.busy else CallNotAllowed)(admission.reason)
 
+    async def _why_not_hand_over(self, offer: CallOffer, number: str) -> str:
+        """What the policies have against handing the far party of a call over to this number."""
+        ours = offer.from_number if offer.direction == "outbound" else offer.to_number
+        onward = replace(
+            offer, direction="outbound", from_number=ours, to_number=number, mode="transfer", live_calls=0
+        )
+        admission = await self._admissions.decide(onward)
+        return "" if admission.allowed else admission.reason
+
     async def _create(
-        self, offer: CallOffer, plan: CallPlan, *, record_dir: str, metadata: dict[str, str]
+        self,
+        call_id: str,
+        offer: CallOffer,
+        plan: CallPlan,
+        *,
+        record_dir: str,
+        metadata: dict[str, str],
+        talks: bool = True,
     ) -> LiveCall:
-        call_id = self._ids.call_id()
         wall = self.clock.wall()
         recording = assembly.recording_path(self.config, self._recordings, record_dir, call_id, wall)
         call = CallRecord(
@@ -322,11 +376,16 @@ class CallManager:
             state="initiated" if offer.direction == "outbound" else "ringing",
             created_at=wall,
             recording=str(recording) if recording else "",
-            metadata={**metadata, "objective": plan.objective, "sessionKey": plan.session_key},
+            metadata={
+                **plan.metadata,
+                **metadata,
+                "objective": plan.objective,
+                "sessionKey": plan.session_key,
+            },
         )
         session = CallSession(
             call_id=call_id,
-            call=Call(plan.policy, outbound=offer.direction == "outbound"),
+            call=Call(self._policy(offer, plan, recording), outbound=offer.direction == "outbound"),
             clock=self.clock,
             journal=lambda *entry: self._journal(call_id, *entry),
             give_order=self._answer_offer,
@@ -341,6 +400,8 @@ class CallManager:
             config=self.config,
             recording=recording,
             transcript=lambda: self._live.find(call_id).record.transcript,
+            may_dial=partial(self._why_not_hand_over, offer),
+            earlier=self._memory.recall(plan.session_key) if talks and plan.policy.respond else nothing,
         )
         entry = LiveCall(
             session=session,
@@ -352,6 +413,13 @@ class CallManager:
         await self._store.put_call(call)
         self._live.add(entry)  # last, because until here the slot is a reserved one and must not count twice
         return entry
+
+    def _policy(self, offer: CallOffer, plan: CallPlan, recording: Path | None) -> CallPolicy:
+        abilities = self.engines.capabilities[offer.carrier]
+        recorded = recording is not None and not assembly.takes_turns(self.config, abilities)
+        lines = must_say(self.config, offer, plan.policy.greeting, recorded=recorded)
+        policy = replace(plan.policy, must_say=lines)
+        return assembly.tuned_policy(policy, self.config, abilities, interims=self.engines.interims)
 
     async def _run(self, entry: LiveCall, begin: Any) -> None:
         try:
@@ -367,6 +435,7 @@ class CallManager:
                     end_reason=str(reason),
                     state=reason.to_openclaw(),
                 )
+                self._hub.write(entry.record, entry.closing_entry(self.clock))
             # A store that fails now has the record in its queue and tries on; the slot is free all the same.
             with suppress(TimeoutError, StoreError):
                 async with asyncio.timeout(STORE_LIMIT):
@@ -390,16 +459,28 @@ class CallManager:
         entry = self._live.find(session.call_id)
         if entry.order.done():
             return
-        if order.action == "stream":
+        if order.action == "stream" and entry.session.takeover.by_turns:
+            order = LegOrder(action="turn")
+        elif order.action == "stream":
             order = self._stream_order(entry)
         elif entry.busy:
             order = replace(order, reason=EndReason.BUSY)
         entry.order.set_result(order)
 
+    def _takes_turns(self, entry: LiveCall) -> bool:
+        return self.engines.capabilities[entry.record.carrier].turns
+
+    def _detects_machines(self, carrier: str) -> bool:
+        return self.config.outbound.machine_detection and self.engines.capabilities[carrier].machine_detection
+
     def _stream_order(self, entry: LiveCall) -> LegOrder:
         token = self._tokens.mint(entry.record.call_id, entry.record.carrier)
+        entry.session.absence.stream_ordered()
         return LegOrder(
             action="stream",
+            call_id=entry.record.call_id,
             stream_url=self.addresses.stream(entry.record.carrier, token),
-            fallback_text=entry.plan.policy.goodbye,
+            fallback_text=self.config.phrases.bridge
+            if self._takes_turns(entry)
+            else entry.plan.policy.goodbye,
         )

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from openclaw_voicecall.api.carrier import Carrier, LegRef, LegStatus
 from openclaw_voicecall.api.clock import Clock
-from openclaw_voicecall.api.store import CallRecord, CallStore
+from openclaw_voicecall.api.store import CallRecord, CallStore, JournalEntry
+from openclaw_voicecall.calls.journal import JournalHub
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import VendorError
 
@@ -19,8 +20,10 @@ ASK_LIMIT = 5.0
 """Seconds a carrier may take to answer about one leg."""
 
 
-async def close_left_over(store: CallStore, carriers: dict[str, Carrier], clock: Clock) -> list[CallRecord]:
-    """Close the records that an earlier process left open, with the reason.
+async def close_left_over(
+    store: CallStore, carriers: dict[str, Carrier], clock: Clock, hub: JournalHub
+) -> list[CallRecord]:
+    """Close the records that an earlier process left open, with the reason, and tell the observers.
 
     Returns:
         The closed records.
@@ -29,6 +32,8 @@ async def close_left_over(store: CallStore, carriers: dict[str, Carrier], clock:
     closed = await asyncio.gather(*(_close(record, carriers.get(record.carrier), clock) for record in left))
     for record in closed:
         await store.put_call(record)
+        entries = await store.journal(record.call_id)
+        hub.write(record, _closing_entry(record, entries[-1].seq if entries else 0, clock))
         logger.warning(
             "call %s was open when the service died; closed: %s (%s)",
             record.call_id,
@@ -36,6 +41,17 @@ async def close_left_over(store: CallStore, carriers: dict[str, Carrier], clock:
             record.detail,
         )
     return list(closed)
+
+
+def _closing_entry(record: CallRecord, last: int, clock: Clock) -> JournalEntry:
+    return JournalEntry(
+        call_id=record.call_id,
+        seq=last + 1,
+        at=clock.wall(),
+        elapsed=max(0.0, clock.wall() - record.created_at),
+        event="closed",
+        data={"reason": record.end_reason, "detail": record.detail},
+    )
 
 
 async def _close(record: CallRecord, carrier: Carrier | None, clock: Clock) -> CallRecord:

@@ -12,7 +12,19 @@ import click
 import pluggy
 
 from openclaw_voicecall import __version__
-from openclaw_voicecall.cli import calls, config, control, plugins, serve
+from openclaw_voicecall.cli import (
+    calls,
+    config,
+    control,
+    doctor,
+    optout,
+    pairing,
+    plugins,
+    serve,
+    setup,
+    smoke,
+    tunnels,
+)
 from openclaw_voicecall.cli.failure import EXIT_BROKEN_PIPE, drop_output, failure_of
 from openclaw_voicecall.cli.options import Invocation, common_options
 from openclaw_voicecall.errors import DuplicateProvider, VoiceCallError
@@ -32,8 +44,15 @@ COMMANDS: tuple[click.Command, ...] = (
     control.dtmf,
     control.end,
     calls.latency,
+    smoke.smoke,
+    tunnels.expose,
+    tunnels.tunnel,
+    pairing.pairing,
+    optout.optout,
     plugins.plugins,
     config.config,
+    setup.setup,
+    doctor.doctor,
 )
 """In the order of the help text."""
 

@@ -41,6 +41,12 @@ if TYPE_CHECKING:
 @click.option(
     "--record", metavar="DIR", type=click.Path(file_okay=False), help="Record both sides to WAV files in DIR."
 )
+@click.option(
+    "--idempotency-key",
+    metavar="KEY",
+    default="",
+    help="Place the call once: repeated with the same key within 24 hours, nobody is dialled again.",
+)
 @click.option("--detach", is_flag=True, help="Return once a running service has placed the call.")
 @common_options
 @click.pass_obj
@@ -54,6 +60,7 @@ def call(
     objective: str,
     script: str,
     record: str | None,
+    idempotency_key: str,
     detach: bool,
 ) -> None:
     """Call somebody and watch the call.
@@ -76,9 +83,9 @@ def call(
     }
     order = {key: value for key, value in order.items() if value}
     if detach:
-        _echo_placed(run(_place(invocation, order)), invocation)
+        _echo_placed(run(_place(invocation, order, idempotency_key)), invocation)
         return
-    final = run(_place_and_follow(invocation, order))
+    final = run(_place_and_follow(invocation, order, idempotency_key))
 
     from openclaw_voicecall.api.wire import record_from_json
     from openclaw_voicecall.cli.summary import call_summary, exit_code_of
@@ -99,11 +106,11 @@ def _default_number(invocation: Invocation) -> str:
     return number
 
 
-async def _place(invocation: Invocation, order: dict[str, Any]) -> dict[str, Any]:
+async def _place(invocation: Invocation, order: dict[str, Any], key: str) -> dict[str, Any]:
     from openclaw_voicecall.cli.service import running_service
 
     async with running_service(invocation) as client:
-        return await client.place_call(order)
+        return await client.place_call(order, key=key)
 
 
 def _echo_placed(record: dict[str, Any], invocation: Invocation) -> None:
@@ -113,7 +120,7 @@ def _echo_placed(record: dict[str, Any], invocation: Invocation) -> None:
         click.echo(record["callId"])
 
 
-async def _place_and_follow(invocation: Invocation, order: dict[str, Any]) -> dict[str, Any]:
+async def _place_and_follow(invocation: Invocation, order: dict[str, Any], key: str) -> dict[str, Any]:
     from openclaw_voicecall.cli.live import Interrupts, follow
     from openclaw_voicecall.cli.screen import Screen
     from openclaw_voicecall.cli.service import any_service
@@ -122,7 +129,7 @@ async def _place_and_follow(invocation: Invocation, order: dict[str, Any]) -> di
     view = None if invocation.as_json else CallView(Screen.on_stdout())
     async with any_service(invocation) as client:
         with Interrupts() as interrupts:
-            record = await client.place_call(order)
+            record = await client.place_call(order, key=key)
             return await follow(client, record["callId"], view=view, interrupts=interrupts)
 
 

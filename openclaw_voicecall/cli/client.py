@@ -51,9 +51,13 @@ class ControlClient:
         """The service, its engines and its live calls."""
         return await self._request("GET", "/api/v1/status")
 
-    async def place_call(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Place a call. `order` has `to` and may have `from`, `message`, `mode`, `script`, `recordDir`, `objective`."""
-        return _call(await self._request("POST", "/api/v1/calls", body=order))
+    async def place_call(self, order: dict[str, Any], *, key: str = "") -> dict[str, Any]:
+        """Place a call. `order` has `to` and may have `from`, `message`, `mode`, `script`, `recordDir`, `objective`.
+
+        Asked for again under the same `key` within a day, it gives the same call, and nothing is dialled.
+        """
+        headers = {"Idempotency-Key": key} if key else None
+        return _call(await self._request("POST", "/api/v1/calls", body=order, headers=headers))
 
     async def list_calls(self, *, limit: int = 100, open_only: bool = False) -> list[dict[str, Any]]:
         """Calls, newest first."""
@@ -99,9 +103,10 @@ class ControlClient:
         """Send DTMF digits to the far party."""
         return _call(await self._request("POST", _call_path(call_id, "dtmf"), body={"digits": digits}))
 
-    async def end_call(self, call_id: str) -> dict[str, Any]:
-        """End a call."""
-        return _call(await self._request("POST", _call_path(call_id, "end"), body={}))
+    async def end_call(self, call_id: str, *, farewell: str = "") -> dict[str, Any]:
+        """End a call; with `farewell`, say it first and hang up once it was heard."""
+        body = {"farewell": farewell} if farewell else {}
+        return _call(await self._request("POST", _call_path(call_id, "end"), body=body))
 
     async def feed(
         self, *, call_id: str | None = None, after: int = 0
@@ -127,10 +132,13 @@ class ControlClient:
         *,
         query: dict[str, str] | None = None,
         body: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
         timeout: aiohttp.ClientTimeout = _ORDINARY,  # noqa: ASYNC109 aiohttp's own kind of limit, per phase
     ) -> dict[str, Any]:
         with self._translated():
-            async with self._send(method, path, query=query, body=body, timeout=timeout) as response:
+            async with self._send(
+                method, path, query=query, body=body, headers=headers, timeout=timeout
+            ) as response:
                 content = await response.read()
                 if response.status not in _OK:
                     raise _reported(response.status, content)
@@ -144,11 +152,12 @@ class ControlClient:
         *,
         query: dict[str, str] | None = None,
         body: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
         timeout: aiohttp.ClientTimeout,
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         if self._http is None:
             raise RuntimeError("ControlClient is used outside its `async with`")
-        return self._http.request(method, path, params=query, json=body, timeout=timeout)
+        return self._http.request(method, path, params=query, json=body, headers=headers, timeout=timeout)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

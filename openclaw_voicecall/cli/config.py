@@ -54,7 +54,7 @@ def _engines(registry: "Registry", config: "VoiceCallConfig") -> list[dict[str, 
         ConfigError: A provider lacks a setting.
         EngineMissing: An engine is not installed.
     """
-    from openclaw_voicecall.calls.engines import DEFAULT_RESPONDER
+    from openclaw_voicecall.calls.engines import DEFAULT_RESPONDER, EngineRoom
 
     engines: list[dict[str, Any]] = []
 
@@ -66,7 +66,7 @@ def _engines(registry: "Registry", config: "VoiceCallConfig") -> list[dict[str, 
     for name in (config.streaming.provider or "local", *config.streaming.fallbacks):
         transcriber = registry.find("transcribers", name, setting="streaming.provider")
         add("transcriber", name, transcriber.describe(config.transcriber_settings(name)))
-        detects = detects and transcriber.detects_speech
+        detects = detects and EngineRoom.detects_speech(registry, config, name)
     if not detects:
         name = config.turn_detection.provider
         detector = registry.find("turn_detectors", name, setting="turnDetection.provider")

@@ -33,6 +33,13 @@ _API_KEY_VARIABLES = {
     "mistral": ("MISTRAL_API_KEY",),
     "google": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     "anthropic": ("ANTHROPIC_API_KEY",),
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    "openrouter": ("OPENROUTER_API_KEY",),
+    "groq": ("GROQ_API_KEY",),
+    "deepseek": ("DEEPSEEK_API_KEY",),
+    "cerebras": ("CEREBRAS_API_KEY",),
+    "together": ("TOGETHER_API_KEY",),
+    "ollama": ("OLLAMA_API_KEY",),
 }
 _VENDOR_GROUPS = (
     ("streaming", "providers"),
@@ -129,7 +136,7 @@ def _json(text: str, wanted: type, name: str) -> Any:
 def fill_from_openclaw_names(tree: Tree, model: type[CamelModel], env: Mapping[str, str]) -> Tree:
     """Set what is missing from the variables that OpenClaw reads.
 
-    Only sections that are there are filled: a key in the environment alone configures no vendor.
+    Only sections of vendors that the settings name are filled: a key in the environment alone configures none.
     """
     wanted: dict[tuple[str, ...], tuple[str, ...]] = {
         path: (variable,) for path, variable in _CARRIER_VARIABLES.items()
@@ -142,13 +149,28 @@ def fill_from_openclaw_names(tree: Tree, model: type[CamelModel], env: Mapping[s
         wanted["tunnel", "ngrokDomain"] = ("NGROK_DOMAIN",)
     for path, variables in wanted.items():
         section = look_up(tree, path[:-1])
-        if isinstance(section, dict) and shape_at(model, path) is not None:
+        vendors = _named(tree, path[:-2]) if path[:-2] in _VENDOR_GROUPS else frozenset()
+        wants = isinstance(section, dict) or (section is MISSING and path[-2] in vendors)
+        if wants and shape_at(model, path) is not None:
             tree = _filled(tree, path, variables, env)
     if look_up(tree, ("provider",)) == "twilio":
         tree = _filled(tree, ("fromNumber",), ("TWILIO_FROM_NUMBER",), env)
     if state_dir := env.get("OPENCLAW_STATE_DIR"):
         tree = tree if "store" in tree else {**tree, "store": f"{state_dir.rstrip('/')}/voice-calls"}
     return tree
+
+
+def _named(tree: Tree, group: tuple[str, ...]) -> frozenset[str]:
+    """The vendors of a group that the settings call for by name, with or without a section of their own."""
+    if group == ("responders",):
+        models = [look_up(tree, ("responseModel",)), *_texts(look_up(tree, ("responseFallbacks",)))]
+        return frozenset(model.partition("/")[0] for model in models if isinstance(model, str))
+    names = [look_up(tree, (group[0], "provider")), *_texts(look_up(tree, (group[0], "fallbacks")))]
+    return frozenset(name for name in names if isinstance(name, str))
+
+
+def _texts(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _filled(tree: Tree, path: tuple[str, ...], variables: tuple[str, ...], env: Mapping[str, str]) -> Tree:

@@ -3,7 +3,7 @@
 import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
@@ -16,6 +16,36 @@ Words = Annotated[str, Field(min_length=1)]
 def wrong(text: str) -> PydanticCustomError:
     """A mistake in a setting; the text says what was expected and must not repeat a secret."""
     return PydanticCustomError("setting", "{reason}", {"reason": text})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine, where nobody listens in."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def address_parts(text: str, *, expected: str) -> SplitResult:
+    """The parts of an http or https address.
+
+    The text is not repeated in the error: people paste addresses with keys and passwords in them.
+
+    Args:
+        text: The address.
+        expected: What the setting takes, for the error.
+
+    Raises:
+        PydanticCustomError: It is no such address.
+    """
+    try:
+        parts = urlsplit(text)
+        right = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0 and text.isascii()
+    except ValueError:
+        right = False
+    if not right or any(character.isspace() for character in text):
+        raise wrong(f"expected {expected}")
+    return parts
 
 
 def _url_path(text: str) -> str:
@@ -34,14 +64,9 @@ def _network(text: str) -> str:
 
 
 def _public_url(text: str) -> str:
-    # The text is not repeated in the message: people paste addresses with passwords in them.
-    try:
-        parts = urlsplit(text)
-        right = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0 and text.isascii()
-    except ValueError:
-        right = False
-    if not right or any(character.isspace() for character in text):
-        raise wrong("expected an http or https address, such as https://voice.example.com/voice/webhook")
+    parts = address_parts(
+        text, expected="an http or https address, such as https://voice.example.com/voice/webhook"
+    )
     if parts.username is not None or parts.query or parts.fragment:
         raise wrong("expected an address without user name, query or fragment")
     return text.rstrip("/")

@@ -1,14 +1,16 @@
 """The whole configuration, and how it is put together from the sections of the registered plugins."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, create_model, model_validator
+from pydantic import Field, SecretStr, ValidationError, create_model, model_validator
 
 from openclaw_voicecall.config import sections as s
 from openclaw_voicecall.config import sections_openclaw as known
 from openclaw_voicecall.config import sections_speech as speech
+from openclaw_voicecall.config import sections_spending as costs
 from openclaw_voicecall.config.base import CamelModel
 from openclaw_voicecall.config.fields import NotNegative, OwnPath, Positive, PublicUrl, Words, wrong
 from openclaw_voicecall.config.numbers import E164
@@ -54,19 +56,24 @@ class VoiceCallConfig(CamelModel):
     agent_id: Words | None = None
     """The host's agent that owns the calls; its only agent if not set."""
     session_scope: Literal["per-phone", "per-call", "main"] = "per-phone"
-    """Which calls share a memory."""
+    """Which calls share a memory: those with one phone, none, or all. Callers who hide their number share none under
+    `per-phone`."""
     numbers: dict[E164, speech.NumberConfig] = Field(default_factory=dict)
     """Per number of ours that was called: what differs for inbound calls to it."""
     inbound_policy: Literal["disabled", "allowlist", "pairing", "open"] = "disabled"
-    """Who may call in."""
+    """Who may call in. Under `pairing` a caller nobody knows hears a code, and gets through once the owner has
+    approved it with `openclaw-voicecall pairing approve`."""
     allow_from: tuple[E164, ...] = ()
-    """Callers that the allowlist lets in."""
+    """Callers that get through under `allowlist` and `pairing`."""
+    allow_anonymous: bool = False
+    """Whether callers who hide their number get through under `allowlist` and `pairing`, too."""
     inbound_greeting: str = "Hello, you are talking to an AI assistant. How can I help you?"
     """Said first to inbound callers. Says what it is, because many laws ask for that."""
     max_duration_seconds: Positive = 300
     """Longest call, seconds from the answer, whatever the state."""
-    stale_call_reaper_seconds: Annotated[NotNegative, NO_EFFECT] = 120
-    """A call that was never answered is given up after this, seconds; 0 never."""
+    stale_call_reaper_seconds: NotNegative = 120
+    """A call that was never answered is given up after this, seconds, where `ringTimeoutMs` is longer; 0 leaves it to
+    that alone."""
     silence_timeout_ms: Positive | None = None
     """OpenClaw's name for `endpointing.silenceMs`, ms."""
     transcript_timeout_ms: Positive = 180000
@@ -92,11 +99,19 @@ class VoiceCallConfig(CamelModel):
     """For tests on one machine only."""
     language: Words = "en"
     """Language of the talk, as a BCP 47 tag."""
+    disclosure: str = ""
+    """Said first on every call whose greeting or message does not say it, and not to be interrupted: that the voice is
+    no human being's, such as "This is an AI assistant." Many laws ask for it. Empty for none."""
+    notify_url: s.NotifyUrl | None = None
+    """Where the record of every call that ended is sent by POST, as JSON. Plain http only to this machine."""
+    notify_secret: SecretStr | None = None
+    """Key of the HMAC-SHA256 of the body, sent with it as `X-OpenClaw-Signature: sha256=<hex>`."""
     python: Words | None = None
     """Python interpreter that OpenClaw's plugin starts this service with; read by the plugin."""
     outbound: s.OutboundConfig = s.OutboundConfig()
+    spending: costs.SpendingConfig = costs.SpendingConfig()
     serve: s.ServeConfig = s.ServeConfig()
-    tunnel: Annotated[s.TunnelConfig, NO_EFFECT] = s.TunnelConfig()
+    tunnel: s.TunnelConfig = s.TunnelConfig()
     tailscale: s.TailscaleConfig | None = None
     webhook_security: Annotated[s.WebhookSecurityConfig, NO_EFFECT] = s.WebhookSecurityConfig()
     streaming: speech.StreamingConfig = speech.StreamingConfig()
@@ -108,8 +123,10 @@ class VoiceCallConfig(CamelModel):
     endpointing: s.EndpointingConfig = s.EndpointingConfig()
     interruptions: s.InterruptionsConfig = s.InterruptionsConfig()
     dtmf: s.DtmfConfig = s.DtmfConfig()
+    transfer: s.TransferConfig = s.TransferConfig()
     phrases: s.PhrasesConfig = s.PhrasesConfig()
     limits: s.LimitsConfig = s.LimitsConfig()
+    memory: s.MemoryConfig = s.MemoryConfig()
     recording: s.RecordingConfig = s.RecordingConfig()
     playout: s.PlayoutConfig = s.PlayoutConfig()
     logging: s.LoggingConfig = s.LoggingConfig()
@@ -150,7 +167,7 @@ class VoiceCallConfig(CamelModel):
             hang_up_after_greeting=float(self.outbound.notify_hangup_delay_sec) if notify else None,
             leave_voicemail=self.outbound.leave_voicemail and not inbound,
             voicemail_window=self.outbound.voicemail_window_ms / 1000,
-            ring_timeout=self.ring_timeout_ms / 1000,
+            ring_timeout=min(self.ring_timeout_ms / 1000, self.stale_call_reaper_seconds or math.inf),
             max_duration=float(self.max_duration_seconds),
             media_grace=self.limits.media_grace_ms / 1000,
             hang_up_grace=self.limits.hang_up_grace_ms / 1000,
@@ -160,7 +177,30 @@ class VoiceCallConfig(CamelModel):
             goodbye=self.phrases.goodbye,
             idle_goodbye=self.phrases.idle_goodbye,
             max_failures=self.limits.max_failures,
+            warn_before=float(self.limits.warn_before_seconds),
+            duration_warning=self.phrases.duration_warning,
+            transfer_limit=self.transfer.answer_ms / 1000,
+            transfer_duration=float(self.transfer.max_duration_seconds),
+            transfer_failed=self.phrases.transfer_failed,
+            reconnected=self.phrases.reconnected,
         )
+
+    def fixed_phrases(self, dialled: str = "") -> tuple[str, ...]:
+        """What calls to one of our numbers say in the same words every time."""
+        number = self.numbers.get(dialled)
+        greeting = (number.inbound_greeting if number else None) or self.inbound_greeting or ""
+        said = self.phrases
+        texts = (
+            greeting,
+            self.disclosure,
+            s.RECORDING_NOTICE if self.recording.notice is None else self.recording.notice,
+            *said.fillers,
+            said.apology,
+            said.goodbye,
+            said.idle_goodbye,
+            said.duration_warning,
+        )
+        return tuple(text for text in (*texts, said.transfer_failed) if text)
 
     def _endpointing(self) -> EndpointingPolicy:
         silence_ms = self.endpointing.silence_ms

@@ -6,7 +6,7 @@ too are taken from there.
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from openclaw_voicecall.config.base import CamelModel
 from openclaw_voicecall.config.fields import (
@@ -18,19 +18,44 @@ from openclaw_voicecall.config.fields import (
     Positive,
     UrlPath,
     Words,
+    address_parts,
+    is_loopback,
     wrong,
 )
+from openclaw_voicecall.config.numbers import E164
+from openclaw_voicecall.config.sections_spending import Country, NumberClass, QuietHoursConfig
 from openclaw_voicecall.config.shapes import NO_EFFECT
 from openclaw_voicecall.core.policy import CallPolicy
 
 FUNNEL_PORTS = (443, 8443, 10000)
 """Ports that Tailscale opens to the internet."""
 
+RECORDING_NOTICE = "This call is recorded."
+"""What is said before a recording where `recording.notice` is not set."""
+
 _CORE = CallPolicy()
 
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
+
+
+def _notify_url(text: str) -> str:
+    parts = address_parts(text, expected="an address such as https://hooks.example.com/calls")
+    if parts.username is not None or parts.fragment:
+        raise wrong("expected an address without user name or fragment")
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise wrong("expected https: plain http would show the talk to everybody on the way")
+    return text
+
+
+def _with_code(text: str) -> str:
+    if "{code}" not in text:
+        raise wrong("expected a text with {code} in it")
+    return text
+
+
+NotifyUrl = Annotated[str, AfterValidator(_notify_url)]
 
 
 class ServeConfig(CamelModel):
@@ -56,8 +81,24 @@ class OutboundConfig(CamelModel):
     """Seconds between the end of the played message and the hang-up, in notify mode."""
     leave_voicemail: bool = True
     """When a machine answers, say the message again after its beep and hang up."""
+    machine_detection: bool = False
+    """Have the carrier tell people from machines, where it can; it bills that."""
     voicemail_window_ms: Positive = _ms(_CORE.voicemail_window)
     """Only a beep this soon after the answer counts as a machine's, ms."""
+    countries: tuple[Country, ...] | None = None
+    """Countries that may be called, as two letters: `["US", "DE"]`. If not set, those of the numbers in this
+    configuration: `fromNumber`, `toNumber`, `allowFrom`, `numbers`, `transfer.allowed`. `*` is any, except countries
+    known for one-ring numbers, which have to be named."""
+    allow: tuple[NumberClass, ...] = ()
+    """Kinds of numbers that may be called although they cost more, or wake a rescue service."""
+    dials_per_minute: Positive = 10
+    """Calls placed within a minute, at most. This and the next two outlive a restart."""
+    dials_per_number_per_hour: Positive = 3
+    """Calls placed to one number within an hour, at most."""
+    dials_per_day: Positive = 200
+    """Calls placed within 24 hours, at most."""
+    quiet_hours: QuietHoursConfig | None = None
+    """When nobody is called; off if not set. `{}` means from 21:00 to 08:00 where the number is."""
 
 
 class TunnelConfig(CamelModel):
@@ -151,6 +192,9 @@ class RecordingConfig(CamelModel):
     """Off, because many laws ask for the other side's consent first."""
     dir: OwnPath | None = None
     """Folder of the WAV files; below the state folder if not set."""
+    notice: str | None = None
+    """Said before anything of the other side is recorded, and not to be interrupted; empty for none. If not set, calls
+    over a carrier that bills hear that the call is recorded."""
 
 
 class PlayoutConfig(CamelModel):
@@ -160,15 +204,52 @@ class PlayoutConfig(CamelModel):
     """Audio sent ahead of what is heard, ms. More rides out a slow network, less leaves less to take back."""
 
 
-class PhrasesConfig(CamelModel):
-    """What is said when things go wrong."""
+class MemoryConfig(CamelModel):
+    """What the responder is told of earlier calls with the same memory; `sessionScope` says which these are.
 
+    A caller id can be forged: where earlier talks must not be told to whoever shows it, set `calls` to 0.
+    """
+
+    calls: NotNegative = 3
+    """How many calls back; 0 tells nothing."""
+    lines: Positive = 40
+    """Lines of all these calls together; the newest are kept."""
+    days: Positive = 30
+    """Older calls are not told of."""
+
+
+class PhrasesConfig(CamelModel):
+    """What is said to callers who are not let in yet, and when things go wrong."""
+
+    pairing: Annotated[Words, AfterValidator(_with_code)] = (
+        "Hello, this is an AI assistant, and I don't know your number yet. Your code is {code}. "
+        "I repeat, your code is {code}. Please tell it to the owner of this line, who has to approve it. "
+        "Then call again. Goodbye."
+    )
+    """To a caller nobody knows, under `inboundPolicy: pairing`; `{code}` stands for the digits."""
     apology: Words = _CORE.apology
     """After a turn that failed."""
     goodbye: Words = _CORE.goodbye
     """Before the hang-up when too many did."""
     idle_goodbye: Words = _CORE.idle_goodbye
     """Before the hang-up when nobody speaks any more."""
+    bridge: Words = "One moment, please."
+    """By the carrier's own voice, when the call goes on without its audio stream."""
+    fillers: tuple[Words, ...] = (
+        "One moment, please.",
+        "I'm still on it.",
+        "Thanks for waiting, nearly there.",
+    )
+    """While a reply is awaited, in turn; empty for none."""
+    duration_warning: str = _CORE.duration_warning
+    """Before the longest duration of a call is reached; empty for none."""
+    reconnected: str = _CORE.reconnected
+    """When the audio of a call has come back and nothing else is due; empty for nothing."""
+    transfer_failed: str = _CORE.transfer_failed
+    """When a caller could not be handed over."""
+    prepare: bool = False
+    """Make the audio of all these phrases at start, so that they can be heard even when the synthesizer fails. A vendor
+    bills their few hundred characters at every start."""
 
 
 class LimitsConfig(CamelModel):
@@ -182,6 +263,25 @@ class LimitsConfig(CamelModel):
     """A farewell delays a hang-up by no more than this, ms."""
     max_failures: Positive = _CORE.max_failures
     """Failed turns in a row that end the call."""
+    filler_after_ms: Positive = 2000
+    """How long a reply may be awaited in silence, ms."""
+    filler_every_ms: Positive = 4500
+    """How long it may be awaited after each filler, ms."""
+    warn_before_seconds: Positive = round(_CORE.warn_before)
+    """How long before `maxDurationSeconds` the far party is told, seconds. Calls shorter than three times this are
+    not."""
+
+
+class TransferConfig(CamelModel):
+    """Handing the far party over to another number."""
+
+    allowed: tuple[E164, ...] | None = None
+    """Numbers the agent may hand callers over to. If not set, people that we call may be handed over to any number,
+    and callers to none: what a stranger says must not spend money."""
+    answer_ms: Positive = _ms(_CORE.transfer_limit)
+    """How long the other number may take to answer, ms; then the agent goes on."""
+    max_duration_seconds: Positive = round(_CORE.transfer_duration)
+    """How long they may talk then, seconds."""
 
 
 class LoggingConfig(CamelModel):

@@ -1,15 +1,16 @@
 """What the agent's side says without being asked, and what becomes of a call when one of its turns is over.
 
-Three things wait for a free floor: the first words (a greeting, or an apology after a failure), dialled turns of the
-caller, and texts of the owner. A turn that fails is apologised for, but not for ever: failures are counted.
+Four things wait for a free floor: lines that have to be said, the first words (a greeting, or an apology after a
+failure), dialled turns of the caller, and texts of the owner. A turn that fails is apologised for, but not for ever:
+failures are counted.
 """
 
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from openclaw_voicecall.core.floor import Floor
-from openclaw_voicecall.core.policy import CallPolicy
+from openclaw_voicecall.core.floor import Floor, Unheard
+from openclaw_voicecall.core.policy import CallPolicy, MustSay
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.core.state import Caller
 from openclaw_voicecall.core.turns import AgentTurn, Kind
@@ -40,14 +41,60 @@ class Agenda:
         self.failures = 0
         self._policy = policy
         self._floor = floor
+        self._notices = deque(policy.must_say)
         self._first: tuple[Kind, str] | None = (Kind.GREETING, policy.greeting) if policy.greeting else None
         self._dialled: deque[str] = deque()
         self._texts: deque[str] = deque()
+        self._doubted = False
 
     @property
     def queued(self) -> int:
         """How many texts of the owner wait."""
         return len(self._texts)
+
+    def message(self) -> str:
+        """What is said to a machine after its beep; empty for nothing."""
+        if not self._policy.greeting:
+            return ""
+        return " ".join((*(line.text for line in self._policy.must_say), self._policy.greeting))
+
+    def take_said(self, turn: AgentTurn) -> tuple[MustSay, ...]:
+        """The lines that had to be said and were heard to their end with this turn, each once."""
+        if turn.was_heard and turn.kind is Kind.NOTICE and self._notices:
+            return (self._notices.popleft(),)
+        return self._policy.must_say if turn.was_heard and turn.kind is Kind.VOICEMAIL else ()
+
+    def add_apology(self, text: str) -> None:
+        """Say this first once the floor is free, unless something else is to be said first already."""
+        if text and self._first is None:
+            self._first = (Kind.APOLOGY, text)
+
+    def break_silence(self, text: str) -> None:
+        """Say this, unless something is due anyway: both sides might wait for the other."""
+        if not (self._texts or self._dialled):
+            self.add_apology(text)
+
+    def warn(self, text: str) -> None:
+        """Say this as soon as the floor is free, before texts of the owner."""
+        if text:
+            self._texts.appendleft(text)
+
+    def unheard(self, why: Unheard) -> Ending | None:
+        """The caller spoke, as it seems, and no word of it came to us.
+
+        A transcriber that fails counts as a failed turn. One that hears no words may be right, so it is doubted once,
+        until something was understood again: a noisy line must not end the call, nor be talked to all the time.
+        """
+        if why is Unheard.WORDLESS:
+            if not self._doubted:
+                self._doubted = True
+                self._apologise()
+            return None
+        self.failures += 1
+        if self.failures >= self._policy.max_failures:
+            return Ending(EndReason.TRANSCRIPTION_FAILED, goodbye=True)
+        self._apologise()
+        return None
 
     def add_text(self, text: str) -> None:
         """Say this once the floor is free and the caller is quiet.
@@ -70,6 +117,7 @@ class Agenda:
 
     def drop_texts(self) -> None:
         """The end is decided: nothing more is said."""
+        self._notices.clear()
         self._first = None
         self._texts.clear()
 
@@ -83,7 +131,9 @@ class Agenda:
         floor = self._floor
         if not floor.is_free:
             return
-        if self._first is not None:
+        if self._notices:
+            floor.open_turn(Kind.NOTICE, self._notices[0].text)
+        elif self._first is not None:
             (kind, text), self._first = self._first, None
             floor.open_turn(kind, text)
         elif floor.words.ready:
@@ -96,6 +146,7 @@ class Agenda:
     def review(self, turn: AgentTurn, *, media_lost: bool) -> Ending | None:
         """Draw the conclusions from an agent's turn that is over; return the end of the call if it follows."""
         self._count(turn)
+        self._doubted = self._doubted and turn.kind is not Kind.RESPONSE
         exhausted = turn.failure is not None and self.failures >= self._policy.max_failures
         if turn.interrupted and not (exhausted and not turn.is_last_word):
             return self._after_cut(turn) if media_lost else None
@@ -111,7 +162,7 @@ class Agenda:
             return Ending(turn.failure, goodbye=True)
         if self._is_message(turn):
             self._first = (turn.kind, turn.text)
-        else:
+        elif turn.kind is not Kind.NOTICE:  # which waits until it was heard, so that it is said again
             self._apologise()
         return None
 
@@ -119,7 +170,9 @@ class Agenda:
         """A lost stream has cut the turn. What nobody heard is said again once audio flows."""
         if turn.is_last_word:
             return Ending(EndReason.MEDIA_LOST)
-        if self._is_message(turn) or (turn.kind is Kind.GREETING and not turn.heard_text()):
+        if turn.kind is Kind.NOTICE:
+            pass
+        elif self._is_message(turn) or (turn.kind is Kind.GREETING and not turn.heard_text()):
             self._first = (turn.kind, turn.text)
         elif turn.heard_text():
             pass

@@ -9,6 +9,8 @@ LONG_TALK: Final = 3.0
 """Seconds of unbroken talk before a beep that only a machine makes. People who answer say a word or two."""
 BEEP_PATIENCE: Final = 12.0
 """Seconds after an announcement in which its beep may still come. Without one it was a person after all."""
+WORDS_LATE: Final = 4.0
+"""Seconds after a beep in which the words of its announcement may still come: a transcriber waits for a pause."""
 
 _ANNOUNCEMENT: Final = re.compile(
     r"""leav(?:e|ing)\s+(?:\w+\s+){0,4}(?:message|voice\s?mail)
@@ -35,6 +37,7 @@ class MachineDetector:
         "_announced",
         "_announced_until",
         "_answered_at",
+        "_beeped_at",
         "_evidence_at",
         "_run_from",
         "_stopped_at",
@@ -50,6 +53,7 @@ class MachineDetector:
         self._announced = False
         self._announced_until: float | None = None
         self._evidence_at = 0.0
+        self._beeped_at: float | None = None
         self._verdict = ""
 
     def answered(self, now: float) -> None:
@@ -101,6 +105,16 @@ class MachineDetector:
             return None
         since = now if self._is_talking() else max(self._evidence_at, self._stopped_at or 0.0)
         return since + BEEP_PATIENCE if since + BEEP_PATIENCE > now else None
+
+    def beeped(self, now: float) -> None:
+        """There was a beep that opens no recording, as far as is known."""
+        self._beeped_at = now
+
+    def was_message_beep(self, now: float) -> bool:
+        """Whether that beep has opened a recording after all: what was said before it is known only now."""
+        if self._beeped_at is None or now - self._beeped_at > WORDS_LATE or self._run_from is None:
+            return False
+        return self._run_from < self._beeped_at and self._in_window(now) and self.has_announced()
 
     def is_message_beep(self, now: float) -> bool:
         """Whether a beep at this moment opens a recording."""

@@ -13,6 +13,7 @@ from openclaw_voicecall.core.agenda import Agenda
 from openclaw_voicecall.core.amd import MachineDetector
 from openclaw_voicecall.core.dtmf import DTMF_DIGITS, DigitCollector
 from openclaw_voicecall.core.floor import Floor
+from openclaw_voicecall.core.handover import Handover
 from openclaw_voicecall.core.policy import CallPolicy
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.core.state import LEG, MEDIA, Automaton, CallView, Leg, Media
@@ -50,8 +51,14 @@ class Call:
         self._parting = False
         """Whether last words are being said: a farewell, or a message to a machine."""
         self._listening = False
+        self._handover = Handover(policy, self._timers, self._floor, self._agenda, self._out)
         self._facts = self._fact_handlers()
         self._deadlines = self._deadline_handlers()
+
+    @property
+    def policy(self) -> CallPolicy:
+        """The tuning of this call."""
+        return self._policy
 
     def receive(self, event: e.Event, now: float) -> list[c.Command]:
         """Take a fact and return the orders that follow from it. After the end it is silently ignored.
@@ -100,6 +107,9 @@ class Call:
             queued=self._agenda.queued,
             failures=self._agenda.failures,
             machine=self._amd.has_announced(),
+            last_words=self._parting or not self._policy.respond or floor.ends_call,
+            gives_notice=floor.gives_notice,
+            transferring=self._handover.under_way,
         )
 
     def _take_orders(self) -> list[c.Command]:
@@ -130,6 +140,9 @@ class Call:
             e.PlayoutProgressed: lambda fact, now: self._stir(now, floor.on_progress(fact)),
             e.UtterancePlayed: lambda fact, now: self._stir(now, floor.on_played(fact)),
             e.UtteranceFailed: lambda fact, now: floor.on_utterance_failed(fact),
+            e.TransferRequested: self._on_transfer,
+            e.TransferAnswered: self._on_transfer_answered,
+            e.TransferFailed: self._on_transfer_failed,
             e.SayRequested: self._on_say,
             e.DigitsRequested: self._on_digits,
             e.HangUpRequested: self._on_hang_up,
@@ -140,6 +153,8 @@ class Call:
         return {
             Timer.HANG_UP: lambda now: self._end(EndReason.CARRIER_ERROR),
             Timer.MAX_DURATION: lambda now: self._hang_up(EndReason.MAX_DURATION, now),
+            Timer.WARNING: lambda now: self._agenda.warn(self._policy.duration_warning),
+            Timer.TRANSFER: self._on_transfer_overdue,
             Timer.RING: lambda now: self._hang_up(unanswered, now),
             Timer.MEDIA: lambda now: self._hang_up(EndReason.MEDIA_LOST, now),
             Timer.IDLE: lambda now: self._part(EndReason.IDLE, self._policy.idle_goodbye, now),
@@ -182,6 +197,8 @@ class Call:
         self._amd.answered(now)
         self._timers.cancel(Timer.RING)
         self._timers.arm(Timer.MAX_DURATION, now + self._policy.max_duration)
+        if self._policy.respond and self._policy.max_duration >= 3 * self._policy.warn_before:
+            self._timers.arm(Timer.WARNING, now + self._policy.max_duration - self._policy.warn_before)
         self._timers.arm(Timer.IDLE, now + self._policy.idle_timeout)
         if self._media.state is Media.FLOWING:
             self._floor.open_floor(now)
@@ -227,14 +244,17 @@ class Call:
     # Media.
 
     def _on_media_connected(self, fact: e.MediaConnected, now: float) -> None:
+        returned = self._media.state is Media.LOST
         self._media.step(e.MediaConnected)
-        if self._leg.state is Leg.UP:
+        if self._leg.state is Leg.UP and not self._handover.under_way:
             self._timers.cancel(Timer.MEDIA)
+            if returned and self._policy.respond and not self._floor.words.text:
+                self._agenda.break_silence(self._policy.reconnected)
             self._floor.open_floor(now)
 
     def _on_media_lost(self, fact: e.MediaLost, now: float) -> None:
         self._media.step(e.MediaLost)
-        if self._leg.state is Leg.UP:
+        if self._leg.state is Leg.UP and not self._handover.under_way:
             self._timers.arm(Timer.MEDIA, now + self._policy.media_grace)
             self._floor.close_floor()
 
@@ -257,6 +277,8 @@ class Call:
         floor.on_transcript(fact, now)
         if self._leg.state is Leg.ENDING and fact.final:
             floor.write_caller_words()
+        if self._amd.was_message_beep(now):
+            self._leave_message(now)
 
     def _on_transcription_failed(self, fact: e.TranscriptionFailed, now: float) -> None:
         # A notification is no less heard because nobody listens to the answer.
@@ -280,10 +302,42 @@ class Call:
         self._amd.verdict(fact.verdict, now)
         if fact.verdict == "fax":
             self._hang_up(EndReason.FAILED, now)
+        elif self._amd.was_message_beep(now):
+            self._leave_message(now)
 
     def _on_beep(self, fact: e.BeepDetected, now: float) -> None:
-        if not self._parting and self._leg.state is Leg.UP and self._amd.is_message_beep(now):
-            self._part(EndReason.VOICEMAIL, self._policy.greeting, now, kind=Kind.VOICEMAIL)
+        if self._amd.is_message_beep(now):
+            self._leave_message(now)
+        else:
+            self._amd.beeped(now)
+
+    def _leave_message(self, now: float) -> None:
+        if self._leg.state is Leg.UP and not self._parting:
+            self._part(EndReason.VOICEMAIL, self._agenda.message(), now, kind=Kind.VOICEMAIL)
+
+    # Handing the far party over.
+
+    def _on_transfer(self, fact: e.TransferRequested, now: float) -> None:
+        self._require_talk("transfer")
+        if not self._floor.plan_transfer(fact.to):
+            self._transfer(fact.to, now)
+
+    def _transfer(self, to: str, now: float) -> None:
+        """From here on the carrier has the far party, and audio that ends is no loss."""
+        if self._leg.state is Leg.UP and not self._parting:
+            self._handover.begin(to, now)
+
+    def _on_transfer_answered(self, fact: e.TransferAnswered, now: float) -> None:
+        self._handover.answered(now)
+        self._reason = self._reason or EndReason.TRANSFERRED
+
+    def _on_transfer_failed(self, fact: e.TransferFailed, now: float) -> None:
+        self._handover.failed(now, audible=self._media.state is Media.FLOWING)
+
+    def _on_transfer_overdue(self, now: float) -> None:
+        self._handover.failed(now, audible=self._media.state is Media.FLOWING)
+        if self._media.state is not Media.FLOWING:
+            self._out.append(c.TakeBack())
 
     # What the owner asks for.
 
@@ -302,10 +356,17 @@ class Call:
             self._part(fact.reason, fact.farewell, now)
 
     def _require_talk(self, what: str) -> None:
-        if self._leg.state is not Leg.UP or self._parting:
-            raise LocalProtocolError(
-                f"cannot {what}: the call is {'ending' if self._parting else self._leg.state}"
-            )
+        if self._leg.state is not Leg.UP or self._parting or self._handover.under_way:
+            raise LocalProtocolError(f"cannot {what}: the call is {self._doing()}")
+
+    def _doing(self) -> str:
+        return (
+            "ending"
+            if self._parting
+            else "being transferred"
+            if self._handover.under_way
+            else self._leg.state
+        )
 
     # What the agent says on its own.
 
@@ -343,7 +404,8 @@ class Call:
         """Draw the conclusions from turns that ended, and give a free floor to what has waited for it."""
         for turn in self._floor.take_over():
             media_lost = self._leg.state is Leg.UP and not self._floor.is_open
-            ending = self._agenda.review(turn, media_lost=media_lost)
+            ending = self._agenda.review(turn, media_lost=media_lost and not self._handover.under_way)
+            self._out += [c.NoteSaid(line.name, line.text) for line in self._agenda.take_said(turn)]
             after = self._policy.hang_up_after_greeting
             if ending is not None and ending.goodbye:
                 self._part(ending.reason, self._policy.goodbye, now)
@@ -351,4 +413,10 @@ class Call:
                 self._hang_up(ending.reason, now)
             elif turn.kind is Kind.GREETING and turn.was_heard and after is not None:
                 self._timers.arm(Timer.AFTER_GREETING, now + after)
+            elif turn.transfer_to and not turn.interrupted:
+                self._transfer(turn.transfer_to, now)
+        if self._floor.unheard is not None:
+            unheard, self._floor.unheard = self._floor.unheard, None
+            if self._agenda.unheard(unheard) is not None:
+                self._part(EndReason.TRANSCRIPTION_FAILED, self._policy.goodbye, now)
         self._agenda.proceed(now, dialling=bool(self._keys.digits))

@@ -94,6 +94,18 @@ class SendDigits(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class TransferCall(Command):
+    """Hand the far party over to this number, E.164."""
+
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBack(Command):
+    """The transfer has come to nothing and nobody says so: fetch the far party back to us."""
+
+
+@dataclass(frozen=True, slots=True)
 class AppendTranscript(Command):
     """Add a line to the record: what the caller said, or what the caller heard of the agent."""
 
@@ -101,6 +113,14 @@ class AppendTranscript(Command):
     text: str
     turn: int
     interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NoteSaid(Command):
+    """A line that has to be said was heard to its end: the record says so."""
+
+    name: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

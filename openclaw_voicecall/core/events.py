@@ -126,10 +126,14 @@ class ResponseChunk(Event):
 
 @dataclass(frozen=True, slots=True)
 class ResponseFinished(Event):
-    """The response of a turn is complete. With `end_call` the call ends once all of it was heard."""
+    """The response of a turn is complete. With `end_call` the call ends once all of it was heard.
+
+    `wordless` tells that the responder did something, such as sending digits, that needs no words.
+    """
 
     turn: int
     end_call: bool = False
+    wordless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,25 @@ class ResponseFailed(Event):
     """The responder failed or ran out of time in this turn."""
 
     turn: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRequested(Event):
+    """Hand the far party over to this number, E.164, once the agent's turn was heard."""
+
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransferAnswered(Event):
+    """The number that the far party is handed over to has answered: they talk to each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferFailed(Event):
+    """The far party could not be handed over and is ours again."""
+
     detail: str
 
 
@@ -162,10 +185,11 @@ class UtterancePlayed(Event):
 
 @dataclass(frozen=True, slots=True)
 class UtteranceFailed(Event):
-    """No synthesizer could speak an utterance; fallbacks are used up."""
+    """No synthesizer could speak an utterance; fallbacks are used up. `partly` tells that its beginning was spoken."""
 
     utterance: int
     detail: str
+    partly: bool = False
 
 
 # What the owner asks for.

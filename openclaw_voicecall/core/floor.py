@@ -10,8 +10,10 @@ decide who talks:
 * An agent's turn is over when it is finished and all of it was played. Only what was heard is written down.
 
 The last words of a call, a farewell or a message to a machine, are never interrupted; neither is the message of
-a notification.
+a notification, nor a line that has to be said.
 """
+
+from enum import StrEnum
 
 from openclaw_voicecall.core.commands import (
     AppendTranscript,
@@ -60,6 +62,15 @@ _HOLD_LIMIT = 2
 """Sounds that come again and again hold the agent no longer than this many times the longest single sound."""
 
 
+class Unheard(StrEnum):
+    """Why no word came of something that the caller seems to have said."""
+
+    FAILED = "failed"
+    """The transcriber did not answer at all."""
+    WORDLESS = "wordless"
+    """It says that there were no words: they were not understood, or it was a noise."""
+
+
 class Floor:
     """The caller's and the agent's automaton and their open turns.
 
@@ -76,6 +87,8 @@ class Floor:
         self.turn = 0
         self.lines = 0
         self.is_open = False
+        self.unheard: Unheard | None = None
+        """The caller spoke for long enough to have said something, and no word of it came."""
         self.machine_talks = False
         """Whether the caller's words are an announcement, which nobody answers."""
         self._policy = policy
@@ -88,14 +101,26 @@ class Floor:
     # Opening and closing.
 
     @property
+    def ends_call(self) -> bool:
+        """Whether the call ends with the agent's turn."""
+        return self.agent.state is not Agent.IDLE and (self._said.is_last_word or self._said.end_call)
+
+    @property
     def is_free(self) -> bool:
         """Whether the agent may start a turn."""
         return self.is_open and self.agent.state is Agent.IDLE
 
     @property
+    def gives_notice(self) -> bool:
+        """Whether the agent says a line that has to be said."""
+        return self.agent.state is not Agent.IDLE and self._said.kind is Kind.NOTICE
+
+    @property
     def may_interrupt(self) -> bool:
         """Whether the caller may interrupt what the agent does now."""
-        return self._policy.respond and self._policy.barge_in.mode != "off" and not self._said.is_last_word
+        if not self._policy.respond or self._policy.barge_in.mode == "off":
+            return False
+        return not self._said.is_last_word and not self.gives_notice
 
     def open_floor(self, now: float) -> None:
         """Audio flows on an answered call. Words that came before are the start of the caller's turn."""
@@ -129,6 +154,7 @@ class Floor:
         if not self.is_open or self.caller.state is Caller.TALKING:
             return
         self.words.speech_started(now, new=self.caller.state is Caller.QUIET)
+        self.words.over_agent = self.agent.state is not Agent.IDLE
         self.caller.step(SpeechStarted)
         self._timers.cancel(Timer.ENDPOINT, Timer.TRANSCRIPT)
         if self.agent.state is Agent.YIELDED:
@@ -162,7 +188,7 @@ class Floor:
             return
         if Timer.TRANSCRIPT not in self._timers:
             self._await_endpoint(now)
-        elif fact.final and not self.words.open:
+        elif fact.final and not self.words.open and not self._doubts_silence():
             self._conclude(now)
 
     def on_endpoint(self, now: float) -> None:
@@ -171,11 +197,16 @@ class Floor:
             self.words.asked = True
             self._out.append(FinishUtterance())
             self._timers.arm(Timer.TRANSCRIPT, now + self._policy.endpointing.transcript_wait)
+        elif self._doubts_silence():
+            # It may have been a noise, and whoever has really spoken may well go on: no need to ask at once.
+            self._timers.arm(Timer.TRANSCRIPT, now + self._policy.endpointing.transcript_wait)
         else:
             self._conclude(now)
 
     def on_transcript_overdue(self, now: float) -> None:
-        """The final text did not come: the last interim has to do."""
+        """The final text did not come: the last interim has to do. Without one the caller is waiting for nothing."""
+        if self._is_lost():
+            self.unheard = Unheard.FAILED if self.words.open else Unheard.WORDLESS
         self._conclude(now)
 
     def commit(self, now: float) -> None:
@@ -204,6 +235,19 @@ class Floor:
             self._timers.cancel(Timer.AFTER_GREETING)
             self._begin(AgentTurn(self.turn, Kind.RESPONSE))
             self._out.append(StartResponse(self.turn, text, digits))
+
+    def _doubts_silence(self) -> bool:
+        """Whether a transcriber that found no words in what the caller said is not to be believed.
+
+        A sound over the agent's voice may have been an echo, and needs no answer of its own.
+        """
+        return self._is_lost() and not self.words.over_agent
+
+    def _is_lost(self) -> bool:
+        """Whether the caller said something of which no word came, and waits for an answer."""
+        words = self.words
+        spoke = words.has_edges and words.ended_at - words.began_at >= self._policy.endpointing.unheard_after
+        return spoke and not words.text and self.agent.state is Agent.IDLE and self._policy.respond
 
     def _is_aside(self, text: str) -> bool:
         """Whether words are written down without being a turn."""
@@ -293,6 +337,8 @@ class Floor:
     def _undecided_until(self, now: float) -> float:
         """Until when a sound of the caller may still become words; not after `now` if there is no such sound."""
         tuning = self._policy.barge_in
+        if self.words.ready:
+            return now  # a turn that is over waits for this one of the agent
         if self.caller.state is Caller.TALKING:
             return self.words.began_at + tuning.noise_after
         if self.caller.state is Caller.PAUSED:
@@ -326,9 +372,16 @@ class Floor:
     def on_finished(self, fact: ResponseFinished) -> None:
         """The agent's turn is written to its end."""
         if self._is_current(fact.turn):
-            self._said.finish(end_call=fact.end_call)
+            self._said.finish(end_call=fact.end_call, wordless=fact.wordless)
             self.agent.step(ResponseFinished)
             self._settle()
+
+    def plan_transfer(self, to: str) -> bool:
+        """Hand the far party over after the agent's turn; false if there is none that could be waited for."""
+        if self.agent.state is Agent.IDLE:
+            return False
+        self._said.transfer_to = to
+        return True
 
     def on_failed(self, fact: ResponseFailed) -> None:
         """The agent's turn broke off; what it said before is still played."""

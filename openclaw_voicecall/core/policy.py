@@ -1,6 +1,7 @@
 """The tuning of one call: frozen numbers, all in seconds unless the name says otherwise."""
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +16,8 @@ class EndpointingPolicy:
     """Silence that ends a turn whose last word is a number: people pause while they read numbers out."""
     transcript_wait: float = 2.0
     """How long to wait for the final text once the turn is over by silence."""
+    unheard_after: float = 0.6
+    """Speech at least this long of which no word comes back was not heard, and the caller is asked to say it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,20 @@ class DtmfPolicy:
     max_digits: int = 32
 
 
+DISCLOSURE_LINE: Final = "disclosure"
+RECORDING_LINE: Final = "recording"
+"""Names of lines that have to be said; the far party may be recorded after the second."""
+
+
+@dataclass(frozen=True, slots=True)
+class MustSay:
+    """A line that has to be heard to its end before anything else is said."""
+
+    name: str
+    """What it is for."""
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallPolicy:
     """All tuning of one call."""
@@ -52,6 +69,9 @@ class CallPolicy:
     dtmf: DtmfPolicy = DtmfPolicy()
     greeting: str = ""
     """Said first, once audio flows. For an outbound call this is its message."""
+    must_say: tuple[MustSay, ...] = ()
+    """Said before the greeting, and also before a message to a machine. Nothing the caller does interrupts these lines,
+    and what is cut by a lost stream or a failure is said again as a whole."""
     respond: bool = True
     """False in notify mode: what the caller says is recorded, and nobody answers it."""
     hang_up_after_greeting: float | None = None
@@ -62,6 +82,18 @@ class CallPolicy:
     """Only beeps this soon after the answer count as a machine's."""
     ring_timeout: float = 30.0
     max_duration: float = 300.0
+    warn_before: float = 20.0
+    """The far party is told this long before the longest duration is reached, in calls at least three times as long."""
+    duration_warning: str = (
+        "I'm sorry, we have to finish in a moment. Is there anything else I can help with?"
+    )
+    transfer_limit: float = 60.0
+    """How long a transfer may take until the other number has answered."""
+    transfer_duration: float = 3600.0
+    """How long the far party may talk to the number it was handed over to."""
+    reconnected: str = "I'm here again. Please go on."
+    """Said when audio has come back and nothing else is due, so that nobody waits for the other."""
+    transfer_failed: str = "I'm sorry, I couldn't reach them. Is there anything else I can do?"
     media_grace: float = 5.0
     hang_up_grace: float = 10.0
     idle_timeout: float = 180.0

@@ -18,6 +18,8 @@ class EndReason(StrEnum):
     NO_ANSWER = "no-answer"
     FAILED = "failed"
     """The carrier could not connect the call."""
+    TRANSFERRED = "transferred"
+    """The far party was handed over to another number, which answered."""
     VOICEMAIL = "voicemail"
     """A machine answered; the message was left after its beep."""
     MAX_DURATION = "max-duration"
@@ -42,6 +44,7 @@ _OPENCLAW_STATES = {
     EndReason.COMPLETED: "completed",
     EndReason.CALLER_HUNG_UP: "hangup-user",
     EndReason.AGENT_HUNG_UP: "hangup-bot",
+    EndReason.TRANSFERRED: "completed",
     EndReason.REJECTED: "hangup-bot",
     EndReason.BUSY: "busy",
     EndReason.NO_ANSWER: "no-answer",

@@ -271,6 +271,12 @@ class CallView:
     """Agent turns that failed in a row."""
     machine: bool
     """Whether the far party has shown itself to be an answering machine."""
+    last_words: bool
+    """Whether what the agent says now is the last of the call, so that nobody need listen for an answer."""
+    gives_notice: bool
+    """Whether what the agent says now has to be heard to its end, and more follows."""
+    transferring: bool
+    """Whether the far party is being handed over to another number, or was."""
 
 
 class HasView(Protocol):

@@ -39,6 +39,7 @@ class CallerTurn:
         "ended_at",
         "has_edges",
         "open",
+        "over_agent",
         "ready",
     )
 
@@ -58,6 +59,8 @@ class CallerTurn:
         """Whether words of this turn have interrupted the agent."""
         self.has_edges = False
         """Whether voice activity was detected, so that the end of speech is known."""
+        self.over_agent = False
+        """Whether the last voice activity began while the agent had a turn."""
         self.began_at = 0.0
         self.ended_at = 0.0
 
@@ -139,6 +142,8 @@ class Kind(StrEnum):
     """The last words of our side. Nothing interrupts them."""
     VOICEMAIL = "voicemail"
     """A message to a machine. Nothing interrupts it."""
+    NOTICE = "notice"
+    """A line that has to be said. Nothing interrupts it, and the call goes on after it."""
 
 
 @dataclass(slots=True)
@@ -168,6 +173,8 @@ class AgentTurn:
     open: bool = True
     """Whether more of the turn may come."""
     end_call: bool = False
+    transfer_to: str = ""
+    """Whom the far party is handed over to once the turn was heard."""
     interrupted: bool = False
     failure: EndReason | None = None
     utterances: dict[int, Utterance] = field(default_factory=dict)
@@ -191,11 +198,12 @@ class AgentTurn:
         """The responder wrote another utterance."""
         self.utterances[number] = Utterance(text)
 
-    def finish(self, *, end_call: bool) -> None:
+    def finish(self, *, end_call: bool, wordless: bool = False) -> None:
         """The turn is written to its end. A turn without a word is a failure, because silence is an error."""
         self.open = False
         self.end_call = end_call
-        if not self.utterances and self.failure is None and not end_call:
+        needs_words = not (end_call or wordless or self.transfer_to)
+        if needs_words and not self.utterances and self.failure is None:
             self.failure = EndReason.RESPONSE_FAILED
 
     def fail(self) -> None:

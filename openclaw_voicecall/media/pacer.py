@@ -151,6 +151,15 @@ class Pacer:
         return not self._queue
 
     @property
+    def playout_ends(self) -> float:
+        """When the carrier is estimated to have played all it was sent; in the past when it has."""
+        return self._drain
+
+    def delay(self, now: float, seconds: float) -> None:
+        """Other audio was sent to the carrier, which plays it for so long before anything that comes now."""
+        self._drain = max(self._drain, now) + seconds
+
+    @property
     def buffered(self) -> float:
         """Seconds of audio pushed and not sent."""
         return seconds(sum(len(each.audio) - each.sent for each in self._queue))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
@@ -11,7 +12,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from openclaw_voicecall.api.store import CallRecord
 from openclaw_voicecall.api.wire import entry_to_json, record_to_json
-from openclaw_voicecall.calls.manager import PlaceRequest
+from openclaw_voicecall.calls.placing import PlaceRequest
 from openclaw_voicecall.config.base import CamelModel
 from openclaw_voicecall.config.numbers import normalise_number
 from openclaw_voicecall.core import events as e
@@ -26,6 +27,8 @@ from openclaw_voicecall.media.speakable import speakable
 from openclaw_voicecall.server.keys import HUB, MANAGER, STORE
 
 logger = logging.getLogger(__name__)
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -113,7 +116,7 @@ class ControlDoor:
         manager = request.app[MANAGER]
         body = await _body(request, PlaceBody)
         options = {**body.options, **({"script": body.script} if body.script else {})}
-        record = await manager.place(
+        placed = await manager.place(
             PlaceRequest(
                 to_number=normalise_number(body.to, field="to"),
                 from_number=normalise_number(body.from_, field="from") if body.from_ else "",
@@ -122,9 +125,13 @@ class ControlDoor:
                 objective=body.objective,
                 record_dir=body.record_dir,
                 options=options,
-            )
+            ),
+            key=_idempotency_key(request),
         )
-        return _call(record, status=201)
+        answer = _call(placed.record, status=200 if placed.repeated else 201)
+        if placed.repeated:
+            answer.headers["Idempotent-Replayed"] = "true"
+        return answer
 
     async def _show(self, request: web.Request) -> web.Response:
         return _call(await _record(request))
@@ -247,6 +254,16 @@ async def _body(request: web.Request, model: type[Any]) -> Any:
             for item in error.errors()
         )
         raise ConfigError(problems) from None
+
+
+def _idempotency_key(request: web.Request) -> str:
+    """The key of `POST /api/v1/calls`: asked for again under it within a day, nothing is dialled. Empty for none."""
+    if "Idempotency-Key" not in request.headers:
+        return ""
+    keys = request.headers.getall("Idempotency-Key")
+    if len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
+        raise ConfigError("Idempotency-Key: expected one, of 1 to 255 ASCII characters without spaces")
+    return keys[0]
 
 
 def _number(request: web.Request, name: str, default: int) -> int:

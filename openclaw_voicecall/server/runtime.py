@@ -14,7 +14,7 @@ from openclaw_voicecall.api.store import CallStore
 from openclaw_voicecall.builtin.system import SystemClock, SystemIds
 from openclaw_voicecall.calls.addresses import Addresses
 from openclaw_voicecall.calls.admission import Admissions
-from openclaw_voicecall.calls.engines import EngineRoom
+from openclaw_voicecall.calls.engines import LOCAL_LINE, EngineRoom
 from openclaw_voicecall.calls.journal import JournalHub
 from openclaw_voicecall.calls.manager import CallManager
 from openclaw_voicecall.calls.restore import close_left_over
@@ -23,6 +23,7 @@ from openclaw_voicecall.errors import StoreError
 from openclaw_voicecall.plugins import Registry, load_settings
 from openclaw_voicecall.server import sites
 from openclaw_voicecall.server.keys import CLOCK, HUB, MANAGER, STORE, TOKENS
+from openclaw_voicecall.server.reach import open_reach
 from openclaw_voicecall.server.service import Service, ServiceOptions
 from openclaw_voicecall.store.statedir import STATE_DIR_VARIABLE, StateDir
 
@@ -45,6 +46,7 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
         StoreError: The state directory or database cannot be used.
         ServiceRunning: Another process owns the state directory.
         PortInUse: The port is taken.
+        VendorError: The tunnel cannot be opened.
     """
     registry, loaded = load_settings(options.config_source, options.env, overrides=options.overrides)
     config = loaded.config
@@ -52,20 +54,27 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
         state = StateDir.open(options.state_dir or _named_state_dir(options.env) or config.store, options.env)
         stack.enter_context(state.acquire())
         store = await _open_store(stack, registry, config, state)
-        listening = sites.bind(config, ephemeral=options.ephemeral)
+        # Only the local line can do with any port: everybody else knows the one that is configured.
+        short_local = options.ephemeral and config.provider == LOCAL_LINE
+        listening = sites.bind(config, ephemeral=short_local)
         stack.callback(listening.close)
         here = sites.address(listening)
+        reach = await open_reach(
+            stack, config, here, memory=state.path / "tunnel.json", wanted=not short_local
+        )
+        config = reach.config
         manager, shared = await _open_calls(stack, registry, config, state=state, store=store, here=here)
+        reach.follow(manager.addresses)
         service = Service(
             manager=manager,
             config=config,
-            notices=loaded.notices,
+            notices=(*loaded.notices, *reach.notices, *_legal_notices(config, manager)),
             url=f"http://{here}",
             socket_path=state.control_socket(),
             started=manager.clock.wall(),
             engines=manager.engines.in_use,
         )
-        await close_left_over(store, manager.engines.carriers, manager.clock)
+        await close_left_over(store, manager.engines.carriers, manager.clock, shared[HUB])
         await sites.serve_public(stack, registry, config, shared, listening)
         await sites.serve_control(stack, service, shared)
         state.write_service(service.address())
@@ -74,6 +83,15 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
             yield service
         finally:
             await service.drain()
+
+
+def _legal_notices(config: "VoiceCallConfig", manager: CallManager) -> tuple[str, ...]:
+    if config.disclosure or not manager.engines.capabilities[config.provider].billed:
+        return ()
+    return (
+        "disclosure is not set: many laws ask an artificial voice to say what it is. Set it, for example to "
+        '"This is an AI assistant.", or have the greeting say so.',
+    )
 
 
 def _named_state_dir(env: Mapping[str, str]) -> Path | None:
@@ -124,6 +142,7 @@ async def _open_calls(
         state_dir=state.path,
         webhook_url=addresses.webhook,
         host=registry.manager.hook.voicecall_provide_host(),
+        store=store,
     )
     room = EngineRoom(registry, config, runtime, stack)
     await room.open()

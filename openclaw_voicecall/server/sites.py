@@ -11,9 +11,10 @@ from aiohttp import web
 from openclaw_voicecall.errors import PortInUse
 from openclaw_voicecall.plugins import Registry
 from openclaw_voicecall.server.control import ControlDoor
-from openclaw_voicecall.server.keys import MANAGER
+from openclaw_voicecall.server.keys import CLOCK, MANAGER, TOKENS
 from openclaw_voicecall.server.media import MediaDoor
 from openclaw_voicecall.server.owner import owner_of_port
+from openclaw_voicecall.server.probe import ProbeDoor
 from openclaw_voicecall.server.service import Service
 from openclaw_voicecall.server.webhooks import WebhookDoor
 
@@ -68,6 +69,7 @@ async def serve_public(
 ) -> None:
     """Open webhooks, media streams and the routes of plugins on the bound socket."""
     app = _application(shared)
+    _probe_door(config, shared).guard(app)
     WebhookDoor(config.serve.path, config.provider).add_routes(app)
     MediaDoor(
         config.streaming.stream_path,
@@ -77,28 +79,45 @@ async def serve_public(
     registry.manager.hook.voicecall_register_routes(app=app, config=config)
     # A compressed body would grow before its signature is checked, so bodies are never decompressed.
     runner = web.AppRunner(
-        app, handle_signals=False, access_log=None, keepalive_timeout=IDLE_LIMIT, auto_decompress=False
+        app,
+        handle_signals=False,
+        access_log=None,
+        keepalive_timeout=IDLE_LIMIT,
+        auto_decompress=False,
+        shutdown_timeout=CLOSE_LIMIT,
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    await web.SockSite(runner, listening, shutdown_timeout=CLOSE_LIMIT).start()
+    await web.SockSite(runner, listening).start()
 
 
 async def serve_control(stack: AsyncExitStack, service: Service, shared: Shared) -> None:
     """Open the control API on the Unix socket; its file mode 0600 is the authority."""
     app = _application(shared)
     ControlDoor(service.describe).add_routes(app)
-    runner = web.AppRunner(app, handle_signals=False, access_log=None)
+    _probe_door(service.config, shared).add_invitation(app)
+    runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=CLOSE_LIMIT)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     path = service.socket_path
     path.unlink(missing_ok=True)
     before = os.umask(0o177)
     try:
-        await web.UnixSite(runner, str(path), shutdown_timeout=CLOSE_LIMIT).start()
+        await web.UnixSite(runner, str(path)).start()
     finally:
         os.umask(before)
     stack.callback(path.unlink, missing_ok=True)
+
+
+def _probe_door(config: "VoiceCallConfig", shared: Shared) -> ProbeDoor:
+    manager = shared[MANAGER]
+    return ProbeDoor(
+        config,
+        tokens=shared[TOKENS],
+        clock=shared[CLOCK],
+        addresses=manager.addresses,
+        carriers=manager.engines.carriers,
+    )
 
 
 def _application(shared: Shared) -> web.Application:

@@ -18,8 +18,9 @@ from openclaw_voicecall.api.carrier import (
     WebhookReply,
     WebhookRequest,
 )
+from openclaw_voicecall.calls.addresses import Addresses
 from openclaw_voicecall.calls.manager import CallManager
-from openclaw_voicecall.errors import WebhookError, WebhookTooLarge
+from openclaw_voicecall.errors import InvalidSignature, WebhookError, WebhookTooLarge
 from openclaw_voicecall.server.keys import CLOCK, MANAGER
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ BODY_LIMIT = 64 * 1024
 """Bytes; carriers send a few kilobytes."""
 BODY_TIME = 5.0
 """Seconds a body may take to arrive."""
+WHAT = "webhook of openclaw-voicecall: carriers POST signed requests here"
+"""Said to whoever looks, also in refusals, because people try their webhooks by hand."""
 REPLAYS_KEPT = 1000
 """Answers that are kept for requests that come twice."""
 
@@ -55,7 +58,7 @@ class WebhookDoor:
     async def _explain(self, request: web.Request) -> web.Response:
         return web.json_response(
             {
-                "what": "webhook of openclaw-voicecall: carriers POST signed requests here",
+                "what": WHAT,
                 "carriers": sorted(request.app[MANAGER].engines.carriers),
             }
         )
@@ -67,17 +70,8 @@ class WebhookDoor:
         if carrier is None:
             return _refusal(404, f"no carrier {name!r} is configured")
         try:
-            body = await _read(request)
-            webhook = carrier.verify(
-                WebhookRequest(
-                    method=request.method,
-                    url=manager.addresses.as_asked(name, str(request.url)),
-                    headers={key.lower(): value for key, value in request.headers.items()},
-                    body=body,
-                    remote=request.remote or "",
-                ),
-                request.app[CLOCK].wall(),
-            )
+            received = await as_received(request, name, manager.addresses)
+            webhook = carrier.verify(received, request.app[CLOCK].wall())
             events = carrier.parse(webhook)
         except WebhookError as error:
             logger.warning("webhook of %s refused: %s", name, error)
@@ -111,10 +105,30 @@ class WebhookDoor:
         return await asyncio.shield(self._answers[key])
 
 
+async def as_received(request: web.Request, carrier: str, addresses: Addresses) -> WebhookRequest:
+    """A request as a carrier's plugin takes it.
+
+    Raises:
+        WebhookError: Its body is too long or too late, or it is signed twice.
+    """
+    body = await _read(request)
+    for name in set(request.headers):
+        # Of two values a plugin would see one, and somebody else on the way may have looked at the other.
+        if "signature" in name.lower() and len(request.headers.getall(name)) > 1:
+            raise InvalidSignature("the request has a signature header twice")
+    return WebhookRequest(
+        method=request.method,
+        url=addresses.as_asked(carrier, str(request.url)),
+        headers={key.lower(): value for key, value in request.headers.items()},
+        body=body,
+        remote=request.remote or "",
+    )
+
+
 async def _decide(manager: CallManager, carrier: str, event: CarrierEvent) -> LegOrder:
     if event.kind == "offered":
         return await manager.offer(carrier, event)
-    return manager.leg_event(carrier, event)
+    return await manager.leg_event(carrier, event)
 
 
 async def _read(request: web.Request) -> bytes:
@@ -133,4 +147,4 @@ async def _read(request: web.Request) -> bytes:
 
 
 def _refusal(status: int, message: str) -> web.Response:
-    return web.json_response({"error": message}, status=status)
+    return web.json_response({"error": f"{message}. This is a {WHAT}."}, status=status)

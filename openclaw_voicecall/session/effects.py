@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from openclaw_voicecall.api.carrier import LegOrder
 from openclaw_voicecall.core import commands as c
-from openclaw_voicecall.core.events import CallAnswered
+from openclaw_voicecall.core.events import CallAnswered, TransferFailed
+from openclaw_voicecall.core.policy import RECORDING_LINE
 from openclaw_voicecall.errors import VendorError
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ def carry_out(session: "CallSession", command: c.Command) -> None:
         case c.RejectCall(reason):
             session.give_order(LegOrder(action="reject", reason=reason))
         case c.StartListening():
-            if session.listening_task is None:
+            if session.listening_task is None and parts.listening is not None:
                 session.listening_task = session.start(parts.listening.run())
         case c.FinishUtterance():
-            parts.listening.finish_utterance()
+            if parts.listening is not None:
+                parts.listening.finish_utterance()
         case c.StartResponse(turn, text, digits):
             parts.responding.respond(turn, text, digits)
         case c.StartSaying(turn, text):
@@ -52,7 +54,15 @@ def carry_out(session: "CallSession", command: c.Command) -> None:
         case c.ClearAudio(turn):
             parts.speaking.clear(turn)
         case c.SendDigits(digits):
-            session.start(_send_digits(session, digits))
+            _send_digits(session, digits)
+        case c.TransferCall(to):
+            session.start(_transfer(session, to))
+        case c.TakeBack():
+            session.start(_take_back(session))
+        case c.NoteSaid(name, text):
+            session.note("must-say", {"line": name, "text": text})
+            if parts.recorder is not None and name == RECORDING_LINE:
+                parts.recorder.notice_given()
         case c.AppendTranscript():
             pass  # the record is made from the journal, which holds this order
         case c.HangUp():
@@ -63,19 +73,58 @@ def carry_out(session: "CallSession", command: c.Command) -> None:
             raise NotImplementedError(f"no effect for {type(command).__name__}")
 
 
-async def _send_digits(session: "CallSession", digits: str) -> None:
+def _send_digits(session: "CallSession", digits: str) -> None:
+    match session.parts.capabilities.dtmf_out:
+        case "carrier" if session.parts.listening is not None:
+            session.start(_send_digits_by_carrier(session, digits))
+        case "none":
+            _digits_failed(session, "this carrier sends no digits")
+        case _:
+            if not session.parts.speaking.send_tones(digits):
+                _digits_failed(session, "there is no audio to the far party")
+
+
+async def _send_digits_by_carrier(session: "CallSession", digits: str) -> None:
     try:
         await session.parts.carrier.send_digits(session.leg, digits)
     except (VendorError, OSError) as error:
-        session.note(
-            "vendor-failed",
-            {
-                "hop": "carrier",
-                "provider": "digits",
-                "detail": str(error),
-                "action": "the digits were not sent",
-            },
+        _digits_failed(session, str(error))
+
+
+def _digits_failed(session: "CallSession", detail: str) -> None:
+    _carrier_failed(session, "digits", detail, "the digits were not sent")
+
+
+def _carrier_failed(session: "CallSession", operation: str, detail: str, action: str) -> None:
+    data = {"hop": "carrier", "provider": operation, "detail": detail, "action": action}
+    session.note("vendor-failed", data)
+
+
+async def _transfer(session: "CallSession", to: str) -> None:
+    parts = session.parts
+    if not parts.capabilities.transfer:
+        session.post(TransferFailed("this carrier cannot transfer"))
+        return
+    if refusal := await parts.may_dial(to):
+        session.note("transfer-refused", {"to": to, "detail": refusal})
+        session.post(TransferFailed(refusal))
+        return
+    try:
+        await parts.carrier.transfer(
+            session.leg, to, caller_id=session.own_number, limit=session.call.policy.transfer_duration
         )
+    except (VendorError, OSError) as error:
+        _carrier_failed(session, "transfer", str(error), "the agent goes on")
+        session.post(TransferFailed(str(error)))
+
+
+async def _take_back(session: "CallSession") -> None:
+    if not session.parts.capabilities.turns:
+        return
+    try:
+        await session.parts.carrier.take_over(session.leg)
+    except (VendorError, OSError) as error:
+        _carrier_failed(session, "take back", str(error), "given up")
 
 
 async def hang_up(session: "CallSession") -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from openclaw_voicecall.api.clock import Clock
-from openclaw_voicecall.media.audio import seconds
+from openclaw_voicecall.media.audio import ULAW_SILENCE, seconds
 from openclaw_voicecall.media.recording import StereoRecorder, wav_header
 
 FLUSH_EVERY = 1.0
@@ -23,10 +23,12 @@ class CallRecorder:
     Args:
         path: The file; its folder is made when needed.
         clock: Monotonic time.
+        awaits_notice: Whether the caller's channel stays silent until `notice_given`.
     """
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, *, awaits_notice: bool = False) -> None:
         self.path = path
+        self._silent = awaits_notice
         self.tracks = StereoRecorder()
         self._clock = clock
         self._epoch: float | None = None
@@ -47,6 +49,8 @@ class CallRecorder:
         """Place caller audio. `timestamp` is the carrier's, in seconds since the stream began."""
         if self._epoch is None:
             return
+        if self._silent:
+            audio = ULAW_SILENCE * len(audio)
         if self._offset is not None:
             self.tracks.caller(timestamp + self._offset, audio)
             return
@@ -55,6 +59,10 @@ class CallRecorder:
         self._unplaced.append((timestamp, audio))
         if len(self._unplaced) >= ANCHOR_FRAMES:
             self._place()
+
+    def notice_given(self) -> None:
+        """The caller knows of the recording, and is recorded from here on."""
+        self._silent = False
 
     async def run(self) -> None:
         """Write what is settled, until cancelled."""

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import copy_context
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from openclaw_voicecall.api.carrier import Carrier, LegOrder, LegRef
+from openclaw_voicecall.api.carrier import Carrier, CarrierCapabilities, LegOrder, LegRef
 from openclaw_voicecall.api.clock import Clock
 from openclaw_voicecall.core import events as e
 from openclaw_voicecall.core.call import Call
@@ -15,11 +16,14 @@ from openclaw_voicecall.core.commands import Command
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import CallIsOver, ProtocolError
 from openclaw_voicecall.observe.logs import call_id as logged_call
+from openclaw_voicecall.session.absence import Absence
 from openclaw_voicecall.session.effects import carry_out, hang_up
 from openclaw_voicecall.session.listening import Listening
 from openclaw_voicecall.session.recorder import CallRecorder
 from openclaw_voicecall.session.responding import Responding
 from openclaw_voicecall.session.speaking import Speaking
+from openclaw_voicecall.session.takeover import Takeover
+from openclaw_voicecall.session.turns import TurnLine
 
 logger = logging.getLogger(__name__)
 
@@ -37,15 +41,24 @@ _CUTTING = (
 """Facts that may cut the agent's speech; before them the core is told how much of it was heard."""
 
 
+async def anybody(number: str) -> str:
+    """Refuse no number."""
+    return ""
+
+
 @dataclass(slots=True)
 class Parts:
     """What does the work of a call."""
 
     carrier: Carrier
-    speaking: Speaking
-    listening: Listening
+    speaking: Speaking | TurnLine
+    listening: Listening | None
+    """None while the carrier listens itself, a turn at a time."""
     responding: Responding
     recorder: CallRecorder | None
+    capabilities: CarrierCapabilities = field(default_factory=CarrierCapabilities)
+    may_dial: Callable[[str], Awaitable[str]] = anybody
+    """Why the far party may not be handed over to this number; empty where it may."""
 
 
 class CallSession:
@@ -73,6 +86,10 @@ class CallSession:
     ) -> None:
         self.call_id = call_id
         self.carrier_call_id = ""
+        self.language = "en"
+        """BCP 47 tag of the talk."""
+        self.own_number = ""
+        """Our side's number, E.164."""
         self.leg_known = asyncio.Event()
         """Set once the carrier's id of the leg is known, or will never be."""
         self.detail = ""
@@ -80,12 +97,19 @@ class CallSession:
         self.clock = clock
         self.parts: Parts
         self.listening_task: asyncio.Task[None] | None = None
+        self.speaking_task: asyncio.Task[None] | None = None
         self.media_socket: Callable[[], None] | None = None
+        """Closes the open media stream."""
+        self.moved = asyncio.Event()
+        """Set whenever the core has moved; whoever waits for it clears it first."""
+        self.takeover = Takeover(self)
+        self.absence = Absence(self)
         self._journal = journal
         self._give_order = give_order
         self._inbox: deque[e.Event] = deque()
         self._busy = False
         self._broken = False
+        self._last_words: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._released = asyncio.Event()
         self._ended = asyncio.Event()
@@ -108,7 +132,11 @@ class CallSession:
         self._give_order(self, order)
 
     def post(self, event: e.Event) -> None:
-        """Give the core a fact."""
+        """Give the core a fact. One that would end the call may be answered by talking on without a stream."""
+        if isinstance(event, e.TranscriptionFailed | e.UtteranceFailed) and self.takeover.instead_of(event):
+            return
+        if isinstance(event, e.CallEnded) and self._hears_last_words(event):
+            return
         self._inbox.append(event)
         if not self._busy:
             self._drain()
@@ -129,9 +157,9 @@ class CallSession:
         """Write something into the journal that the core need not know; nothing once the record is closed."""
         if word == "vendor-failed":
             self.detail = f"{data['hop']} {data['provider']}: {data['detail']}"
-            logger.warning(
-                "%s %s failed: %s; %s", data["hop"], data["provider"], data["detail"], data["action"]
-            )
+            self._warn("%s %s failed: %s; %s", data["hop"], data["provider"], data["detail"], data["action"])
+        if word == "takeover":
+            self._warn("%s failed: %s; %s", data["hop"], data["why"], data["detail"])
         if not self._ended.is_set():
             self._journal(word, data, (), self.call)
 
@@ -140,7 +168,9 @@ class CallSession:
         if self._group is None or self.released:
             work.close()
             return None
-        task = self._group.create_task(work)
+        context = copy_context()
+        context.run(logged_call.set, self.call_id)  # a webhook may have started this, which knows of no call
+        task = self._group.create_task(work, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -159,7 +189,7 @@ class CallSession:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                self.start(self.parts.speaking.run())
+                self.speaking_task = self.start(self.parts.speaking.run())
                 if self.parts.recorder is not None:
                     self.start(self.parts.recorder.run())
                 begin()
@@ -175,6 +205,26 @@ class CallSession:
     async def wait_ended(self) -> None:
         """Return once the call is released and all of it is closed."""
         await self._ended.wait()
+
+    def _warn(self, message: str, *details: str) -> None:
+        """Log something about this call; the running task may be a webhook's, which names no call."""
+        logger.warning(message, *details, extra={"call_id": self.call_id})
+
+    def _hears_last_words(self, ended: e.CallEnded) -> bool:
+        """Let the transcriber finish what the caller said before hanging up; the record is closed after it."""
+        ears = self.parts.listening
+        if self._last_words is not None:
+            return not self._last_words.done()  # the carrier says it again, by another way
+        if self._broken or ears is None or not ears.voice_unanswered:
+            return False
+
+        async def listen() -> None:
+            await ears.last_words()
+
+        self._last_words = self.start(listen())
+        if self._last_words is not None:
+            self._last_words.add_done_callback(lambda _: self.post(ended))
+        return self._last_words is not None
 
     async def _close(self) -> None:
         self._group = None
@@ -231,6 +281,7 @@ class CallSession:
     def _enter(self, name: str, data: dict[str, Any], commands: list[Command]) -> None:
         orders = tuple({"command": type(command).__name__, **asdict(command)} for command in commands)
         self._journal(name, data, orders, self.call)
+        self.moved.set()
         for command in commands:
             carry_out(self, command)
 

@@ -13,20 +13,25 @@ from openclaw_voicecall.api.clock import Clock
 from openclaw_voicecall.api.speech import SpeechRequest, Synthesizer
 from openclaw_voicecall.core.events import Event, PlayoutProgressed, UtteranceFailed, UtterancePlayed
 from openclaw_voicecall.errors import VendorError
+from openclaw_voicecall.media.audio import seconds
 from openclaw_voicecall.media.pacer import Pacer, SendAudio, SendMark
 from openclaw_voicecall.media.recording import StereoRecorder
-from openclaw_voicecall.session.chain import Chain
+from openclaw_voicecall.session.chain import Chain, Link, Rotation
 from openclaw_voicecall.session.link import MediaLink
+from openclaw_voicecall.session.tones import ToneQueue
 
 logger = logging.getLogger(__name__)
 
-FIRST_AUDIO_LIMIT = 5.0
-"""Seconds a synthesizer may take to its first audio before the next one is asked."""
+FIRST_AUDIO_LIMIT = 3.0
+"""Seconds a synthesizer may take to its first audio before the next one is asked. With the time until a filler is due
+and the one that a carrier needs to take over, this makes the longest silence, which is less than six seconds."""
 TICK_DELAY = 0.010
 """Seconds. A carrier plays in ticks of 20 ms, so sound that arrives waits half a tick on average; the recording
 places it where it was heard."""
-NEXT_AUDIO_LIMIT = 5.0
+NEXT_AUDIO_LIMIT = 4.0
 """Seconds between two pieces of one utterance."""
+RETRY_WITHIN = 1.0
+"""Seconds within which a failure has cost so little that the same synthesizer is asked once more."""
 
 
 @dataclass(slots=True)
@@ -67,7 +72,6 @@ class Speaking:
         voice: str,
     ) -> None:
         self._call_id = call_id
-        self._chain = chain
         self._post = post
         self._note = note
         self._clock = clock
@@ -85,6 +89,8 @@ class Speaking:
         self._timer: asyncio.TimerHandle | None = None
         self._turns: dict[int, int] = {}
         self._sounded: set[int] = set()
+        self._tones = ToneQueue()
+        self._rotation = Rotation(chain)
 
     def attach(self, codec: MediaCodec, link: MediaLink, epoch: float) -> None:
         """Use this stream from now on; `epoch` is the monotonic time of the recording's start."""
@@ -133,6 +139,22 @@ class Speaking:
         if self._making is not None:
             self._making.cancel()
 
+    def send_tones(self, digits: str) -> bool:
+        """Play keys as tones, after what the carrier has already; false when there is no stream.
+
+        They are not speech of the agent: a caller who speaks does not cut them.
+        """
+        if self._link is None or self._codec is None:
+            return False
+        now = self._clock.monotonic()
+        starts = max(now, self.pacer.playout_ends)
+        audio = self._tones.add(digits, starts)
+        self.pacer.delay(now, seconds(len(audio)))
+        self._link.send(self._codec.audio(audio))
+        if self._recorder is not None:
+            self._recorder.agent(starts + TICK_DELAY - self._epoch, audio)
+        return True
+
     def mark_echoed(self, name: str) -> None:
         """The carrier says that it played up to this mark."""
         utterance = self.pacer.mark_echoed(name, self._clock.monotonic())
@@ -170,32 +192,62 @@ class Speaking:
             call_id=self._call_id, text=order.text, language=self._language, voice=self._voice
         )
         failures: list[str] = []
-        for index, link in enumerate(self._chain):
+        began = False
+        links = self._rotation.order()
+        for index, link in enumerate(links):
+            following = links[index + 1].name if index + 1 < len(links) else ""
+            outcome = await self._ask(link, request, order.utterance, following, failures)
+            if outcome == "done":
+                self.pacer.finish(order.utterance)
+                self._pump()
+                return
+            self._rotation.failed(link)
+            began = outcome == "began"
+            if began:
+                break  # what was heard is never said twice, so nobody else starts this utterance again
+        self.pacer.drop(order.utterance)
+        self._pump()
+        self._post(UtteranceFailed(order.utterance, "; ".join(failures), partly=began))
+
+    async def _ask(
+        self,
+        link: Link[Synthesizer],
+        request: SpeechRequest,
+        utterance: int,
+        following: str,
+        failures: list[str],
+    ) -> str:
+        """Let one synthesizer speak: `done`, `began` and broken off, or `failed` without a sound."""
+        for may_retry in (True, False):
             began = False
+            asked = self._clock.monotonic()
             try:
                 async with aclosing(_guarded(link.provider, request)) as pieces:
                     async for audio in pieces:
                         began = True
-                        self.pacer.push(order.utterance, audio)
+                        self.pacer.push(utterance, audio)
                         self._pump()
             except (VendorError, TimeoutError, OSError) as error:
                 detail = str(error) or type(error).__name__
+                quick = self._clock.monotonic() - asked <= RETRY_WITHIN
+                again = may_retry and quick and not began and getattr(error, "retryable", False)
                 failures.append(f"{link.name}: {detail}")
-                last = index + 1 == len(self._chain)
-                action = "given up" if last or began else f"{self._chain[index + 1].name} speaks instead"
+                action = (
+                    "asked again"
+                    if again
+                    else f"{following} speaks instead"
+                    if following and not began
+                    else "given up"
+                )
                 self._note(
                     "vendor-failed",
                     {"hop": "synthesizer", "provider": link.name, "detail": detail, "action": action},
                 )
-                if began:
-                    break  # what was heard is never said twice, so nobody else starts this utterance again
-                continue
-            self.pacer.finish(order.utterance)
-            self._pump()
-            return
-        self.pacer.drop(order.utterance)
-        self._pump()
-        self._post(UtteranceFailed(order.utterance, "; ".join(failures)))
+                if not again:
+                    return "began" if began else "failed"
+            else:
+                return "done"
+        return "failed"
 
     def _pump(self) -> None:
         """Send what is due and arm the timer for what is not."""
@@ -244,6 +296,8 @@ class Speaking:
             message = self._codec.clear()
             if message is not None:
                 self._link.send(message)
+                if unheard := self._tones.take_unheard(now):
+                    self.send_tones(unheard)
 
     def _disarm(self) -> None:
         if self._timer is not None:

@@ -10,6 +10,7 @@ from openclaw_voicecall.errors import RemoteProtocolError
 from openclaw_voicecall.observe.logs import call_id as logged_call
 from openclaw_voicecall.session.link import MediaLink
 from openclaw_voicecall.session.session import CallSession
+from openclaw_voicecall.session.speaking import Speaking
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +26,17 @@ async def carry_media(
     """Serve a stream until either side ends it. `messages` is what the carrier sends after its start."""
     logged_call.set(session.call_id)
     parts = session.parts
+    voice, ears = parts.speaking, parts.listening
+    if not isinstance(voice, Speaking) or ears is None:
+        link.close()  # the call goes on by turns, and a stream that comes late has nobody to talk to
+        await link.run()
+        return
     now = session.clock.monotonic()
     epoch = parts.recorder.start(now) if parts.recorder is not None else now
     writer = asyncio.create_task(link.run())
     session.media_socket = link.close
-    parts.speaking.attach(codec, link, epoch)
+    voice.attach(codec, link, epoch)
+    session.takeover.stream_began()
     session.post(MediaConnected())
     refused = 0
     try:
@@ -39,7 +46,10 @@ async def carry_media(
             except RemoteProtocolError as error:
                 refused += 1
                 session.note("media-refused", {"detail": str(error)})
+                if refused == 1:  # one line for all of a stream; the journal has each
+                    logger.warning("carrier media stream: %s; left out, the stream goes on", error)
                 if refused >= REFUSALS:
+                    logger.warning("carrier media stream: %d messages were refused; closed", refused)
                     break
                 continue
             for fact in facts:
@@ -47,17 +57,19 @@ async def carry_media(
                     case AudioReceived(audio, timestamp):
                         if parts.recorder is not None:
                             parts.recorder.caller(timestamp, audio)
-                        await parts.listening.frame(audio)
+                        await ears.frame(audio)
                     case MarkEchoed(name):
-                        parts.speaking.mark_echoed(name)
+                        voice.mark_echoed(name)
                     case DtmfPressed(digit):
                         session.post(DtmfReceived(digit))
                     case _:
                         pass  # the start was taken before the session was found; after a stop the socket closes
     finally:
         session.media_socket = None
-        parts.speaking.detach()
-        session.post(MediaLost())
+        voice.detach()
+        if parts.speaking is voice:
+            session.post(MediaLost())
+        session.takeover.stream_ended()
         link.close()
         await asyncio.wait([writer], timeout=CLOSE_LIMIT)
         writer.cancel()

@@ -16,6 +16,15 @@ _SET = "openclaw_voicecall"
 _MIGRATIONS_TABLE = "_sqlite_migrations"
 """Where sqlite-utils keeps which steps were done."""
 
+SESSION_KEY = "CASE WHEN json_valid(metadata) THEN json_extract(metadata, '$.sessionKey') END"
+"""A call's session key in SQL. Metadata that SQLite's JSON does not take, such as NaN, must not keep a call from being
+written."""
+IDEMPOTENCY_KEY = "CASE WHEN json_valid(metadata) THEN json_extract(metadata, '$.idempotencyKey') END"
+"""The key under which a call was asked for, in SQL. Without an index: only calls of a day are searched for it."""
+WAS_A_TALK = "ended_at IS NOT NULL AND transcript <> '[]'"
+"""Ended calls in which something was said. The index leaves out all others, so a live call's many writes do not touch
+it. It is only used by queries that write both conditions the same way."""
+
 
 def _calls_and_journal(db: "Database") -> None:
     db.execute(
@@ -62,8 +71,13 @@ def _calls_and_journal(db: "Database") -> None:
     )
 
 
+def _calls_by_session(db: "Database") -> None:
+    db.execute(f"CREATE INDEX calls_by_session ON calls ({SESSION_KEY}, created_at) WHERE {WAS_A_TALK}")
+
+
 _STEPS: tuple[tuple[str, Callable[["Database"], None]], ...] = (
     ("0001_calls_and_journal", _calls_and_journal),
+    ("0002_calls_by_session", _calls_by_session),
 )
 
 

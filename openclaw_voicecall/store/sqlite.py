@@ -14,16 +14,19 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from openclaw_voicecall.api.store import CallRecord, JournalEntry, TranscriptLine, TurnLatency
+from openclaw_voicecall.api.store import CallRecord, CallTimes, JournalEntry, TranscriptLine, TurnLatency
 from openclaw_voicecall.errors import StoreError
 from openclaw_voicecall.store.database import Database, explain
+from openclaw_voicecall.store.migrations import IDEMPOTENCY_KEY, SESSION_KEY, WAS_A_TALK
 
 T = TypeVar("T")
 
 _CALL_COLUMNS = tuple(part.name for part in fields(CallRecord))
 _CALL_JSON = ("transcript", "latencies", "metadata")
 _ENTRY_COLUMNS = tuple(part.name for part in fields(JournalEntry))
+_TIMES_COLUMNS = tuple(part.name for part in fields(CallTimes))
 _SELECT_CALL = f"SELECT {', '.join(_CALL_COLUMNS)} FROM calls"  # noqa: S608 - our own column names
+_SELECT_TIMES = f"SELECT {', '.join(_TIMES_COLUMNS)} FROM calls"  # noqa: S608 - our own column names
 _SELECT_ENTRY = f"SELECT {', '.join(_ENTRY_COLUMNS)} FROM journal"  # noqa: S608 - our own column names
 
 _PUT_CALL = (
@@ -133,6 +136,42 @@ class SqliteStore:
         where = "WHERE ended_at IS NULL" if open_only else ""
         query = f"{_SELECT_CALL} {where} ORDER BY created_at DESC, rowid DESC LIMIT ?"
         return await self._read(query, (max(limit, 0),), _call_from_row)
+
+    async def session_calls(self, session_key: str, *, since: float, limit: int) -> Sequence[CallRecord]:
+        """Ended calls of a session in which something was said, newest first.
+
+        Raises:
+            StoreError: The database cannot be read.
+        """
+        query = (
+            f"{_SELECT_CALL} WHERE {WAS_A_TALK} AND {SESSION_KEY} = ? AND created_at >= ? "
+            "ORDER BY created_at DESC, rowid DESC LIMIT ?"
+        )
+        return await self._read(query, (_clean(session_key), since, max(limit, 0)), _call_from_row)
+
+    async def call_times(self, *, since: float) -> Sequence[CallTimes]:
+        """When and whereto calls were, newest first.
+
+        Raises:
+            StoreError: The database cannot be read.
+        """
+        query = f"{_SELECT_TIMES} WHERE created_at >= ? ORDER BY created_at DESC, rowid DESC"
+        return await self._read(
+            query, (since,), lambda row: CallTimes(**dict(zip(_TIMES_COLUMNS, row, strict=True)))
+        )
+
+    async def keyed_call(self, key: str, *, since: float) -> CallRecord | None:
+        """The newest call with this `idempotencyKey` in its metadata.
+
+        Raises:
+            StoreError: The database cannot be read.
+        """
+        query = (
+            f"{_SELECT_CALL} WHERE created_at >= ? AND {IDEMPOTENCY_KEY} = ? "
+            "ORDER BY created_at DESC, rowid DESC LIMIT 1"
+        )
+        found = await self._read(query, (since, _clean(key)), _call_from_row)
+        return found[0] if found else None
 
     async def journal(self, call_id: str, *, after: int = 0) -> Sequence[JournalEntry]:
         """Entries of a call, by our id, with `seq > after`, oldest first.

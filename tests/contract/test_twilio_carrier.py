@@ -44,7 +44,7 @@ CREATE = {
     "To", "From", "Url", "Method", "StatusCallback", "StatusCallbackEvent", "StatusCallbackMethod", "Timeout",
     "TimeLimit", "MachineDetection", "AsyncAmd", "AsyncAmdStatusCallback", "AsyncAmdStatusCallbackMethod",
 }  # fmt: skip
-UPDATE = {"Status", "Twiml", "TimeLimit"}
+UPDATE = {"Status", "Twiml", "Url", "Method", "TimeLimit", "StatusCallback", "StatusCallbackMethod"}
 
 
 class Twilio:
@@ -130,7 +130,8 @@ class Twilio:
             return refused
         if call is None:
             return gone()
-        if len(form) != 1 or not set(form) <= UPDATE:
+        changes = set(form) - {"Method", "StatusCallback", "StatusCallbackMethod"}
+        if len(changes) != 1 or not set(form) <= UPDATE or (self.fault == "limit only" and len(form) != 1):
             return problem(400, 20001, "exactly one change")
         allowed = {"completed": {"in-progress"}, "canceled": {"queued", "ringing"}}
         if call["status"] not in allowed.get(form.get("Status"), {"in-progress"}):
@@ -404,7 +405,15 @@ async def test_a_caller_is_transferred_by_new_twiml(line):
 
 async def test_twilio_is_told_how_long_an_inbound_call_may_last(line):
     await line.carrier.limit_duration(leg(line.vendor.add(status="in-progress")), 89.5)
-    assert dict(line.vendor.posts[0]) == {"TimeLimit": "90"}
+    asked = dict(line.vendor.posts[0])
+    assert (asked["TimeLimit"], asked["StatusCallbackMethod"]) == ("90", "POST")
+    assert "for=status" in asked["StatusCallback"]
+
+
+async def test_the_limit_is_set_even_where_reports_cannot_be_asked_for(line):
+    line.vendor.fault = "limit only"
+    await line.carrier.limit_duration(leg(line.vendor.add(status="in-progress")), 89.5)
+    assert dict(line.vendor.posts[-1]) == {"TimeLimit": "90"}
 
 
 async def test_digits_are_refused_because_they_would_end_the_stream(line):
@@ -427,7 +436,13 @@ async def test_orders_are_answered_in_twiml(line):
         assert (reply.status, reply.content_type) == (200, "text/xml")
         return [verb.tag for verb in ElementTree.fromstring(reply.body)]
 
-    assert verbs(action="stream", stream_url="wss://h/s", fallback_text="Bye") == ["Connect", "Say", "Hangup"]
+    assert verbs(action="stream", stream_url="wss://h/s", fallback_text="Bye") == [
+        "Connect",
+        "Say",
+        "Redirect",
+    ]
+    assert verbs(action="turn", text="Hi") == ["Gather", "Redirect"]
+    assert verbs(action="turn", text="Hi", listen=False) == ["Say", "Redirect"]
     assert verbs(action="reject", reason=EndReason.BUSY) == ["Reject"]
     assert verbs(action="hang-up") == ["Hangup"]
     assert verbs(action="none") == []

@@ -71,7 +71,7 @@ def test_our_recording_has_both_voices_on_their_own_channels_and_aligned(call):
     sounds = call.witness.agent_sounds(min_gap_ms=400)
     assert len(sounds) >= 5
     for sound in sounds:
-        first, last = int((sound.start - 0.1) * 8000), int((sound.end + 0.1) * 8000)
+        first, last = max(0, int((sound.start - 0.1) * 8000)), int((sound.end + 0.1) * 8000)
         agent_late = offset_ms(call.witness.heard[first:last], ours_agent[first:last])
         assert abs(agent_late - caller_late) <= 20, f"the agent at {sound.start:.2f} s"
 

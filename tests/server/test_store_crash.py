@@ -136,7 +136,7 @@ async def test_a_full_disk_is_reported_loses_nothing_and_passes_when_there_is_sp
     with started(FILLER, path) as process:
         said = json.loads(process.stdout.read())
         assert process.wait() == 0
-    assert len(said["kept"]) > 10
+    assert len(said["kept"]) > 5
     for message in (said["failure"], said["again"]):
         assert str(path) in message
         assert "space" in message

@@ -7,7 +7,7 @@ from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from openclaw_voicecall.api.carrier import LegStatus
+from openclaw_voicecall.api.carrier import CarrierCapabilities, LegStatus
 from openclaw_voicecall.api.responder import Line, TurnRequest
 from openclaw_voicecall.api.speech import TranscriptionRequest
 from openclaw_voicecall.core.call import Call
@@ -19,7 +19,7 @@ from openclaw_voicecall.providers._mediastreams import MediaStreamsCodec
 from openclaw_voicecall.session.chain import Link
 from openclaw_voicecall.session.link import MediaLink
 from openclaw_voicecall.session.listening import Listening
-from openclaw_voicecall.session.responding import Responding
+from openclaw_voicecall.session.responding import Fillers, Responding
 from openclaw_voicecall.session.session import CallSession, Parts
 from openclaw_voicecall.session.speaking import Speaking
 from openclaw_voicecall.session.streaming import carry_media
@@ -31,6 +31,8 @@ from openclaw_voicecall.testing.scripted import (
 )
 
 SID = "MZ" + "0" * 32
+STREAMS_ONLY = CarrierCapabilities()
+NO_FILLERS = Fillers()
 
 
 class FarEnd:
@@ -118,7 +120,13 @@ class ScriptedCarrier:
         self.hung_up = 0
         self.refusals = 0
         self.digits: list[str] = []
+        self.transfers: list[str] = []
+        self.taken_over = 0
+        self.broken = False
+        self.status = LegStatus(state="live")
+        self.asked = 0
         self.on_hang_up = lambda: None
+        self.on_take_over = lambda: None
 
     async def hang_up(self, leg) -> None:
         if self.refusals:
@@ -130,8 +138,20 @@ class ScriptedCarrier:
     async def send_digits(self, leg, digits) -> None:
         self.digits.append(digits)
 
+    async def transfer(self, leg, to_number, *, caller_id="", limit=0.0) -> None:
+        if self.broken:
+            raise VendorUnavailable("refused by the script", vendor="scripted", operation="transfer")
+        self.transfers.append(to_number)
+
+    async def take_over(self, leg) -> None:
+        if self.broken:
+            raise VendorUnavailable("refused by the script", vendor="scripted", operation="take over")
+        self.taken_over += 1
+        self.on_take_over()
+
     async def fetch_status(self, leg) -> LegStatus:
-        return LegStatus(state="unknown")
+        self.asked += 1
+        return self.status
 
 
 @dataclass
@@ -218,6 +238,10 @@ async def running_call(
     llm=None,
     tools=(),
     answered: bool = True,
+    capabilities: CarrierCapabilities = STREAMS_ONLY,
+    fillers: Fillers = NO_FILLERS,
+    detector=None,
+    can_transfer: bool = False,
 ):
     """An outbound call, answered and with media flowing unless told otherwise."""
     clock = LoopClock()
@@ -259,20 +283,22 @@ async def running_call(
         listening=Listening(
             request=TranscriptionRequest(call_id="call-1"),
             chain=tuple(Link(f"stt{index}", item) for index, item in enumerate(stt)),
-            detector=None,
+            detector=detector,
             clock=clock,
             hear_beeps=False,
             **common,
         ),
         responding=Responding(
-            base=TurnRequest(call_id="call-1", turn=0, text=""),
+            base=TurnRequest(call_id="call-1", turn=0, text="", can_transfer=can_transfer),
             chain=tuple(Link(f"llm{index}", item) for index, item in enumerate(llm)),
             timeout=20.0,
             history=lambda: tuple(rig.lines),
             tools=tools,
+            fillers=fillers,
             **common,
         ),
         recorder=None,
+        capabilities=capabilities,
     )
     session.carrier_call_id = "leg-1"
     session.leg_known.set()

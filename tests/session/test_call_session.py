@@ -134,7 +134,7 @@ async def test_a_deaf_line_ends_with_a_spoken_reason():
 
 
 async def test_another_voice_speaks_when_the_first_fails():
-    tts = [ScriptedSynthesizer(failures=1), ScriptedSynthesizer()]
+    tts = [ScriptedSynthesizer(failures=2), ScriptedSynthesizer()]
     async with running_call(GREETING, tts=tts) as call:
         await call.agent_quiet()
         assert tts[1].spoken == ["Hello, this is the agent."]

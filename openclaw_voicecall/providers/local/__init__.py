@@ -25,7 +25,9 @@ def voicecall_register_carriers(register: "Callable[[CarrierSpec], None]") -> No
     from openclaw_voicecall.api.spec import CarrierSpec
     from openclaw_voicecall.providers.local.config import LocalConfig
 
-    capabilities = CarrierCapabilities(media="stream", marks=True, clear=True, dtmf_out=True)
+    capabilities = CarrierCapabilities(
+        media="stream", marks=True, clear=True, dtmf_out="carrier", billed=False
+    )
     register(CarrierSpec(name="local", config=LocalConfig, capabilities=capabilities, open=_open))
 
 

@@ -147,9 +147,17 @@ class LocalCarrier:
                 operation="send digits",
             )
 
-    async def transfer(self, leg: LegRef, to_number: str) -> None:
+    async def transfer(self, leg: LegRef, to_number: str, *, caller_id: str = "", limit: float = 0.0) -> None:
         """Not on the local line. Raises `VendorRejected`."""
         raise VendorRejected("the local line cannot transfer calls", vendor="local", operation="transfer")
+
+    async def take_over(self, leg: LegRef) -> None:
+        """Not on the local line: it has no voice of its own. Raises `VendorRejected`."""
+        raise VendorRejected("the local line cannot talk by turns", vendor="local", operation="take over")
+
+    async def limit_duration(self, leg: LegRef, seconds: float) -> None:
+        """Not on the local line: its phones end with the service. Raises `VendorRejected`."""
+        raise VendorRejected("the local line has no limit of its own", vendor="local", operation="limit")
 
     async def fetch_status(self, leg: LegRef) -> LegStatus:
         """How a phone stands, by the file it keeps; the process need not be one of ours."""

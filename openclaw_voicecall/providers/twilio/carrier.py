@@ -32,6 +32,7 @@ from openclaw_voicecall.errors import (
 )
 from openclaw_voicecall.providers._mediastreams import MediaStreamsCodec
 from openclaw_voicecall.providers.twilio import twiml, webhooks
+from openclaw_voicecall.providers.twilio.account import credentials
 from openclaw_voicecall.providers.twilio.config import TwilioConfig
 from openclaw_voicecall.providers.twilio.rest import OutcomeUnknown, TwilioApi, is_gone, open_api
 from openclaw_voicecall.providers.twilio.signatures import SignatureCheck
@@ -42,6 +43,8 @@ LOOK_UP_AT = (0.2, 1.0, 2.5, 5.0, 10.0)
 """Seconds after a dial of unknown outcome at which Twilio is asked for the call."""
 CLOCKS_APART = 5.0
 """Seconds that Twilio's clock may be behind ours when a call is looked for by its time."""
+MAX_LIMIT = 14400.0
+"""Seconds; Twilio's own limit of a call."""
 MAX_RING = 600
 """Seconds; Twilio lets no phone ring longer."""
 PLACED_KEPT = 100
@@ -92,15 +95,28 @@ class TwilioCarrier:
 
     def reply(self, webhook: VerifiedWebhook, order: LegOrder) -> WebhookReply:
         """The TwiML that carries out an order."""
+        call_id = order.call_id or webhooks.call_id_of(webhook)
         match order.action:
             case "stream":
-                text = twiml.stream(order.stream_url, order.fallback_text)
+                over = self._url(webhooks.OVER, call_id)
+                text = twiml.stream(order.stream_url, order.fallback_text, over)
+            case "turn" if order.listen:
+                text = twiml.say_and_gather(
+                    order.text,
+                    action_url=self._url(webhooks.TURN, call_id),
+                    retry_url=self._url(webhooks.POLL, call_id),
+                    language=order.language,
+                    digits=order.digits,
+                )
+            case "turn":
+                then = self._url(webhooks.POLL, call_id)
+                text = twiml.say(order.text, then_url=then, language=order.language, digits=order.digits)
             case "reject":
                 text = twiml.reject(busy=order.reason is EndReason.BUSY)
             case "hang-up":
                 text = twiml.hang_up(order.fallback_text)
             case "wait":
-                text = twiml.wait(self._url(webhooks.VOICE, webhooks.call_id_of(webhook)))
+                text = twiml.wait(self._url(webhooks.POLL, call_id))
             case _:
                 text = twiml.nothing()
         return WebhookReply(content_type="text/xml", body=text.encode())
@@ -169,13 +185,44 @@ class TwilioCarrier:
             operation="send digits",
         )
 
-    async def transfer(self, leg: LegRef, to_number: str) -> None:
-        """Connect the far party with another number. The media stream ends with it. Raises `VendorError`."""
-        await self._api.update_call("transfer the call", leg.carrier_call_id, twiml=twiml.transfer(to_number))
+    async def transfer(self, leg: LegRef, to_number: str, *, caller_id: str = "", limit: float = 0.0) -> None:
+        """Connect the far party with another number. The media stream ends with it. Raises `VendorError`.
+
+        Twilio's answer tells only that it has understood; what becomes of it is reported as `transfer`.
+        """
+        if limit:  # the limit of the talk with the agent would cut the talk with the other number
+            await self.limit_duration(leg, MAX_LIMIT)
+        order = twiml.transfer(
+            to_number,
+            over_url=self._url(webhooks.DIALLED, leg.call_id),
+            news_url=self._url(webhooks.HANDED, leg.call_id),
+            caller_id=caller_id,
+            limit=math.ceil(limit),
+        )
+        await self._api.update_call("transfer the call", leg.carrier_call_id, twiml=order)
+
+    async def take_over(self, leg: LegRef) -> None:
+        """Take the leg off its stream, or back from a transfer: Twilio asks how to go on. Raises `VendorError`."""
+        url = self._url(webhooks.OVER, leg.call_id)
+        await self._api.update_call("take over the call", leg.carrier_call_id, url=url, method="POST")
 
     async def limit_duration(self, leg: LegRef, seconds: float) -> None:
-        """Let Twilio end a call by itself after this time: for calls that we did not place. Raises `VendorError`."""
-        await self._api.update_call("limit the call", leg.carrier_call_id, time_limit=math.ceil(seconds))
+        """Let Twilio end a call by itself after this time: for calls that we did not place. Raises `VendorError`.
+
+        It is asked to report the end as well: a number that is called may have no address for reports of its own.
+        """
+        limit = {"time_limit": math.ceil(seconds)}
+        report = {
+            "status_callback": self._url(webhooks.STATUS, leg.call_id),
+            "status_callback_method": "POST",
+        }
+        try:
+            await self._api.update_call("limit the call", leg.carrier_call_id, **limit, **report)
+        except VendorRejected as error:
+            if is_gone(error):
+                return
+            # The limit matters more than the report, which the end of the stream stands in for.
+            await self._api.update_call("limit the call", leg.carrier_call_id, **limit)
 
     async def fetch_status(self, leg: LegRef) -> LegStatus:
         """Ask Twilio how a leg stands. Raises `VendorError`."""
@@ -290,14 +337,7 @@ async def open_twilio(config: TwilioConfig, runtime: Runtime) -> AsyncIterator[T
     Raises:
         ConfigError: Its id or a secret is missing: without them nobody could tell Twilio from a stranger.
     """
-    account_sid = config.account_sid or ""
-    auth_token = config.auth_token.get_secret_value().strip() if config.auth_token is not None else ""
-    for value, key, variable in (
-        (account_sid, "accountSid", "TWILIO_ACCOUNT_SID"),
-        (auth_token, "authToken", "TWILIO_AUTH_TOKEN"),
-    ):
-        if not value:
-            raise ConfigError(f"twilio.{key}: expected a value, here or in {variable}; found none")
+    account_sid, auth_token = credentials(config)
     keys = {name: key.get_secret_value().strip() for name, key in config.signing_keys.items()}
     for name, key in keys.items():
         if not name or not key:

@@ -3,6 +3,22 @@
 import re
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+LANGUAGES = {
+    "da": "da-DK",
+    "de": "de-DE",
+    "en": "en-US",
+    "es": "es-ES",
+    "fi": "fi-FI",
+    "fr": "fr-FR",
+    "it": "it-IT",
+    "ja": "ja-JP",
+    "ko": "ko-KR",
+    "nl": "nl-NL",
+    "pl": "pl-PL",
+    "pt": "pt-PT",
+    "sv": "sv-SE",
+}
+"""Twilio takes languages with their country only."""
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that no XML document may hold, escaped or not; with one of them Twilio refuses the whole answer."""
 
@@ -12,14 +28,16 @@ def nothing() -> str:
     return _text(_response())
 
 
-def stream(url: str, fallback_text: str) -> str:
+def stream(url: str, fallback_text: str, over_url: str) -> str:
     """Give the call's audio to us over a WebSocket.
 
-    Should the stream not come about, or end while the call goes on, Twilio says `fallback_text` and hangs up.
+    Should the stream not come about, or end while the call goes on, Twilio says `fallback_text` and asks `over_url`.
     """
     response = _response()
     SubElement(SubElement(response, "Connect"), "Stream", {"url": url})
-    return _ending(response, fallback_text)
+    _say(response, fallback_text, {})
+    _redirect(response, over_url)
+    return _text(response)
 
 
 def hang_up(text: str = "") -> str:
@@ -42,6 +60,15 @@ def wait(url: str, seconds: int = 1) -> str:
     return _text(response)
 
 
+def say(text: str, *, then_url: str, language: str = "", digits: str = "") -> str:
+    """Press keys, say something, and ask `then_url` how to go on. Each of the two may be empty."""
+    response = _response()
+    _press(response, digits)
+    _say(response, text, _language(language))
+    _redirect(response, then_url)
+    return _text(response)
+
+
 def say_and_gather(
     text: str,
     *,
@@ -51,6 +78,7 @@ def say_and_gather(
     timeout: int = 5,
     hints: str = "",
     barge_in: bool = True,
+    digits: str = "",
 ) -> str:
     """Say something and listen: one turn of a conversation without a media stream.
 
@@ -62,9 +90,11 @@ def say_and_gather(
         timeout: Seconds until the caller must have begun to speak.
         hints: Words to expect, parted by commas.
         barge_in: Whether speech of the caller stops `text`.
+        digits: Keys to press before.
     """
-    spoken = {"language": language} if language else {}
+    spoken = _language(language)
     response = _response()
+    _press(response, digits)
     gather = SubElement(
         response,
         "Gather",
@@ -85,16 +115,48 @@ def say_and_gather(
     return _text(response)
 
 
-def transfer(number: str, *, ring_timeout: int = 30) -> str:
-    """Connect the far party with another number; the call ends when either hangs up."""
+def transfer(
+    number: str,
+    *,
+    over_url: str,
+    news_url: str,
+    caller_id: str = "",
+    ring_timeout: int = 30,
+    limit: int = 0,
+) -> str:
+    """Connect the far party with another number.
+
+    Args:
+        number: E.164.
+        over_url: Asked how to go on once the other number did not answer, or has hung up.
+        news_url: Told when the other number answers.
+        caller_id: What the other number sees; empty for the far party's own number.
+        ring_timeout: Seconds.
+        limit: Seconds that they may talk; 0 for Twilio's own limit.
+    """
+    attributes = {"action": over_url, "method": "POST", "timeout": str(ring_timeout)}
+    if caller_id:
+        attributes["callerId"] = caller_id
+    if limit:
+        attributes["timeLimit"] = str(limit)
     response = _response()
-    dial = SubElement(response, "Dial", {"answerOnBridge": "true", "timeout": str(ring_timeout)})
-    SubElement(dial, "Number").text = number
+    dial = SubElement(response, "Dial", attributes)
+    news = {"statusCallback": news_url, "statusCallbackEvent": "answered", "statusCallbackMethod": "POST"}
+    SubElement(dial, "Number", news).text = number
     return _text(response)
 
 
 def _response() -> Element:
     return Element("Response")
+
+
+def _language(tag: str) -> dict[str, str]:
+    return {"language": LANGUAGES.get(tag, tag)} if tag else {}
+
+
+def _press(response: Element, digits: str) -> None:
+    if digits:
+        SubElement(response, "Play", {"digits": digits})
 
 
 def _redirect(response: Element, url: str) -> None:

@@ -10,7 +10,7 @@ Twilio would otherwise sign alike, such as those of a redirect loop.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -30,8 +30,17 @@ STATUS: Final = "status"
 MACHINE: Final = "machine"
 """Reports what answering machine detection found."""
 TURN: Final = "turn"
-"""Asks for TwiML with what the caller said to a `<Gather>`, or asks whether there is a reply yet."""
-_PURPOSES: Final = frozenset({VOICE, STATUS, MACHINE, TURN})
+"""Asks for TwiML with what the caller said to a `<Gather>`."""
+POLL: Final = "poll"
+"""Has said what it was told to, and asks for more TwiML."""
+OVER: Final = "over"
+"""The media stream has ended or never came about; asks for TwiML."""
+DIALLED: Final = "dialled"
+"""A transfer is over, one way or the other; asks for TwiML."""
+HANDED: Final = "handed"
+"""Reports that the number of a transfer answered."""
+_PURPOSES: Final = frozenset({VOICE, STATUS, MACHINE, TURN, POLL, OVER, DIALLED, HANDED})
+_ASKING: Final = {TURN: "turn", POLL: "poll", OVER: "stream-over", DIALLED: "transfer"}
 
 _DIRECTIONS: Final = frozenset({"inbound", "outbound-api", "outbound-dial"})
 _LIVE: Final = frozenset({"queued", "initiated", "ringing", "in-progress"})
@@ -45,7 +54,9 @@ _VERDICTS: Final = {
     "fax": "fax",
     "unknown": "unknown",
 }
-_CALL_SID: Final = re.compile(r"CA[0-9a-f]{32}")
+_OUTCOMES: Final = frozenset({"completed", "answered", "busy", "no-answer", "failed", "canceled"})
+_DIGITS: Final = re.compile(r"[0-9A-Da-d*#]{0,64}")
+_CALL_SID: Final = re.compile(r"CA[0-9A-Za-z]{32}")
 _OWN_WORD: Final = re.compile(r"[0-9A-Za-z_-]{1,128}")
 _PARTY: Final = re.compile(r"\+?[0-9]{1,20}|[+ ]?[A-Za-z]{0,20}|(?:sips?|client):[\x21-\x7e]{1,255}")
 _KEYPAD: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "22233344455566677778889999")
@@ -62,16 +73,6 @@ class Signatures(Protocol):
     def check(self, urls: Iterable[str], params: Mapping[str, str], headers: Mapping[str, str]) -> str:
         """Check a form sent to one of `urls`; returns the signature's name. Raises `InvalidSignature`."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class GatheredTurn:
-    """What a caller said or pressed in one `<Gather>`; both empty when there was nothing in time."""
-
-    speech: str
-    digits: str
-    confidence: float
-    """0 to 1, by Twilio; 0 where it says none."""
 
 
 def own_url(base: str, *, purpose: str, nonce: str, call_id: str = "") -> str:
@@ -123,6 +124,8 @@ def parse(webhook: VerifiedWebhook) -> list[CarrierEvent]:
     """
     params, own = webhook.params, _own_words(webhook.request.url)
     status = params.get("CallStatus", "")
+    if own.get("for") == HANDED:
+        return [_event(webhook, "transfer", verdict="answered")] if status == "in-progress" else []
     if params.get("Direction") == "outbound-dial":
         return []  # the other half of a transfer
     events = []
@@ -134,6 +137,9 @@ def parse(webhook: VerifiedWebhook) -> list[CarrierEvent]:
         return [_event(webhook, "ended", reason=end_reason(status, params["Direction"]), detail=_why(params))]
     if own.get("for") == STATUS or "SequenceNumber" in params or "CallbackSource" in params:
         return [_event(webhook, "ringing")] if status == "ringing" else []
+    if own.get("for") in _ASKING:
+        events.append(_asking(webhook, own["for"]))
+        return events
     # Last, because the answer to the last fact is the answer to the request.
     events.append(_event(webhook, "offered" if params["Direction"] == "inbound" else "answered"))
     return events
@@ -144,17 +150,17 @@ def call_id_of(webhook: VerifiedWebhook) -> str:
     return _own_words(webhook.request.url).get("call", "")
 
 
-def read_turn(webhook: VerifiedWebhook) -> GatheredTurn | None:
-    """What the caller said, if this request came from a `<Gather>` of ours or asks for the reply to one."""
-    if _own_words(webhook.request.url).get("for") != TURN:
-        return None
-    confidence = webhook.params.get("Confidence", "")
-    sure = re.fullmatch(r"[0-9](?:\.[0-9]{1,20})?", confidence) is not None
-    return GatheredTurn(
-        speech=webhook.params.get("SpeechResult", ""),
-        digits=webhook.params.get("Digits", ""),
-        confidence=min(1.0, float(confidence)) if sure else 0.0,
-    )
+def _asking(webhook: VerifiedWebhook, purpose: str) -> CarrierEvent:
+    params = webhook.params
+    if purpose == DIALLED:
+        outcome = params.get("DialCallStatus", "failed")
+        return _event(webhook, "transfer", verdict=outcome if outcome in _OUTCOMES else "failed")
+    if purpose != TURN:
+        return _event(webhook, _ASKING[purpose])
+    digits = params.get("Digits", "")
+    _require(_DIGITS.fullmatch(digits), "Digits")
+    # Speech is a stranger's text; whoever reads it out or sends it on decides how much of it is too much.
+    return replace(_event(webhook, "turn"), text=params.get("SpeechResult", "").strip(), digits=digits)
 
 
 def end_reason(status: str, direction: str) -> EndReason:

@@ -12,6 +12,7 @@ import pytest
 from openclaw_voicecall.api.store import (
     CallRecord,
     CallStore,
+    CallTimes,
     JournalEntry,
     TranscriptLine,
     TurnLatency,
@@ -164,6 +165,78 @@ class StoreContract(ABC):
         await store.put_call(example_record("over", created_at=2.0))
         assert list(await store.list_calls(open_only=True)) == [live]
         assert list(await store.list_calls(open_only=True, limit=0)) == []
+        await store.close()
+
+    async def test_the_calls_of_a_session_are_found_newest_first(self, tmp_path: Path) -> None:
+        store = await self.open_store(tmp_path)
+        mine = {"sessionKey": "agent:main:voice:+15550000001"}
+        for number in (2, 4, 1, 3):
+            await store.put_call(example_record(f"call-{number}", created_at=float(number), metadata=mine))
+        found = await store.session_calls("agent:main:voice:+15550000001", since=2.0, limit=2)
+        assert list(found) == [
+            example_record("call-4", created_at=4.0, metadata=mine),
+            example_record("call-3", created_at=3.0, metadata=mine),
+        ]
+        found = await store.session_calls("agent:main:voice:+15550000001", since=2.0, limit=9)
+        assert [call.call_id for call in found] == ["call-4", "call-3", "call-2"]
+        assert list(await store.session_calls("agent:main:voice:+15550000001", since=0.0, limit=0)) == []
+        await store.close()
+
+    async def test_the_calls_of_a_session_are_those_of_no_other_and_tell_something(
+        self, tmp_path: Path
+    ) -> None:
+        store = await self.open_store(tmp_path)
+        key = "agent:main:voice:+15550000001"
+        await store.put_call(example_record("longer", metadata={"sessionKey": f"{key}2"}))
+        await store.put_call(example_record("shorter", metadata={"sessionKey": key[:-1]}))
+        await store.put_call(example_record("without", metadata={}))
+        await store.put_call(example_record("silent", metadata={"sessionKey": key}, transcript=()))
+        await store.put_call(
+            example_record("live", metadata={"sessionKey": key}, ended_at=None, end_reason=None)
+        )
+        assert list(await store.session_calls(key, since=0.0, limit=9)) == []
+        assert list(await store.session_calls("", since=0.0, limit=9)) == []
+        await store.close()
+
+    async def test_times_of_calls_are_listed_from_a_moment_on_newest_first(self, tmp_path: Path) -> None:
+        store = await self.open_store(tmp_path)
+        for number, at in enumerate((100.0, 300.0, 200.0)):
+            await store.put_call(example_record(f"call-{number}", created_at=at))
+        await store.put_call(
+            example_record(
+                "live",
+                direction="outbound",
+                created_at=400.0,
+                answered_at=None,
+                ended_at=None,
+                end_reason=None,
+            )
+        )
+        times = list(await store.call_times(since=200.0))
+        assert [call.created_at for call in times] == [400.0, 300.0, 200.0]
+        assert times[0] == CallTimes(
+            carrier="loopback", direction="outbound", to_number="+15550000002", created_at=400.0
+        )
+        assert times[1].end_reason == "caller-hung-up"
+        assert times[1].answered_at == example_record().answered_at
+        assert list(await store.call_times(since=400.5)) == []
+        await store.close()
+
+    async def test_a_call_is_found_by_the_key_it_was_asked_for_under(self, tmp_path: Path) -> None:
+        store = await self.open_store(tmp_path)
+        keys = ("order-7", "order-77", "order-7")
+        for number, key in enumerate(keys):
+            metadata = {"idempotencyKey": key}
+            await store.put_call(
+                example_record(f"call-{number}", metadata=metadata, created_at=100.0 + number)
+            )
+        await store.put_call(example_record("without", created_at=500.0))
+        found = await store.keyed_call("order-7", since=100.0)
+        assert found is not None
+        assert found.call_id == "call-2"
+        assert await store.keyed_call("order-7", since=102.5) is None
+        assert await store.keyed_call("order", since=0.0) is None
+        assert await store.keyed_call("", since=0.0) is None
         await store.close()
 
     async def test_the_journal_is_read_in_order_from_any_entry_on(self, tmp_path: Path) -> None:

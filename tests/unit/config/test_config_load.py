@@ -62,7 +62,7 @@ def test_the_configuration_of_a_user_of_early_2026_loads_unchanged():
         "streaming.openaiApiKey is now streaming.providers.openai.apiKey.",
         "streaming.provider is not set; openai is used, because its settings are there.",
         "tts.elevenlabs is now tts.providers.elevenlabs, where voiceId is speakerVoiceId.",
-        "These settings are accepted and have no effect here: skipSignatureVerification, tunnel.",
+        "These settings are accepted and have no effect here: skipSignatureVerification.",
     )
     config = loaded.config
     assert (config.provider, config.from_number, config.max_concurrent_calls) == (
@@ -209,7 +209,7 @@ ALL_OF_OPENCLAW = {
 def test_every_key_of_openclaw_is_accepted_and_what_has_no_effect_is_named_once():
     loaded = load(ALL_OF_OPENCLAW)
     assert loaded.notices == (
-        "These settings are accepted and have no effect here: staleCallReaperSeconds, tunnel, "
+        "These settings are accepted and have no effect here: tunnel.allowNgrokFreeTierLoopbackBypass, "
         "webhookSecurity, streaming.maxPendingConnections, streaming.maxPendingConnectionsPerIp, "
         "tts.auto, tts.mode, tts.timeoutMs, tts.maxTextLength.",
     )

@@ -73,8 +73,22 @@ def test_every_tuning_of_the_core_can_be_set():
                 "backchannels": ["Aha"],
             },
             "dtmf": {"interDigitMs": 1500, "terminator": "", "maxDigits": 4},
-            "limits": {"mediaGraceMs": 2500, "hangUpGraceMs": 8000, "farewellMs": 9000, "maxFailures": 5},
-            "phrases": {"apology": "Sorry.", "goodbye": "Bye.", "idleGoodbye": "Quiet."},
+            "limits": {
+                "mediaGraceMs": 2500,
+                "hangUpGraceMs": 8000,
+                "farewellMs": 9000,
+                "maxFailures": 5,
+                "warnBeforeSeconds": 10,
+            },
+            "phrases": {
+                "apology": "Sorry.",
+                "goodbye": "Bye.",
+                "idleGoodbye": "Quiet.",
+                "durationWarning": "Soon over.",
+                "transferFailed": "Nobody there.",
+                "reconnected": "Back.",
+            },
+            "transfer": {"answerMs": 20000, "maxDurationSeconds": 600},
             "outbound": {"leaveVoicemail": False, "voicemailWindowMs": 12000},
         }
     )
@@ -90,8 +104,11 @@ def test_every_tuning_of_the_core_can_be_set():
     assert (policy.media_grace, policy.hang_up_grace, policy.farewell_limit) == (2.5, 8.0, 9.0)
     assert (policy.max_failures, policy.apology, policy.goodbye) == (5, "Sorry.", "Bye.")
     assert policy.idle_goodbye == "Quiet."
+    assert (policy.warn_before, policy.duration_warning) == (10.0, "Soon over.")
+    assert (policy.transfer_limit, policy.transfer_duration) == (20.0, 600.0)
+    assert (policy.transfer_failed, policy.reconnected) == ("Nobody there.", "Back.")
     assert (policy.leave_voicemail, policy.voicemail_window) == (False, 12.0)
-    untouched = {"greeting", "respond", "hang_up_after_greeting"}
+    untouched = {"greeting", "must_say", "respond", "hang_up_after_greeting"}
     for name in CallPolicy.__dataclass_fields__.keys() - untouched:
         assert getattr(policy, name) != getattr(default, name), name
 

@@ -3,14 +3,23 @@
 from collections import Counter
 from typing import ClassVar
 
-from call_model import APOLOGY, AUDIBLE, FAREWELL, GOODBYE, GREETING, CallModel, Utterance
+from call_model import (
+    APOLOGY,
+    AUDIBLE,
+    DISCLOSURE,
+    FAREWELL,
+    GOODBYE,
+    GREETING,
+    CallModel,
+    Utterance,
+)
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from openclaw_voicecall.core import commands as c
 from openclaw_voicecall.core import events as e
 from openclaw_voicecall.core.call import Call
-from openclaw_voicecall.core.policy import BargeInPolicy, CallPolicy, EndpointingPolicy
+from openclaw_voicecall.core.policy import BargeInPolicy, CallPolicy, EndpointingPolicy, MustSay
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.core.state import Leg
 
@@ -34,13 +43,15 @@ class CallMachine(CallModel, RuleBasedStateMachine):
         min_words=st.sampled_from([1, 1, 2]),
         notify=st.sampled_from([False, False, False, False, True]),
         greeting=st.sampled_from(["", GREETING]),
+        discloses=st.sampled_from([False, False, True]),
         begin=st.sampled_from(["speaking", "speaking", "speaking", "asked", "up", "cough", "ringing", "new"]),
         finished=st.booleans(),
         over=st.sampled_from(["", "cough", "cough", "noise", "backchannel", "guess", "words"]),
     )
-    def start(self, outbound, mode, min_words, notify, greeting, begin, finished, over):
+    def start(self, outbound, mode, min_words, notify, greeting, discloses, begin, finished, over):
         self.policy = CallPolicy(
             greeting=greeting,
+            must_say=(MustSay("disclosure", DISCLOSURE),) if discloses else (),
             goodbye=GOODBYE,
             apology=APOLOGY,
             respond=not notify,
@@ -57,6 +68,10 @@ class CallMachine(CallModel, RuleBasedStateMachine):
             return
         self.tell(e.CallAnswered())
         self.tell(e.MediaConnected())
+        if discloses and begin in {"asked", "speaking"}:
+            self.write(1, "finished")
+            self.utterances[0].played = True
+            self.tell(e.UtterancePlayed(1))
         if begin == "cough":
             self.caller_turn_of(0, "nothing")
         if begin in {"up", "cough"}:
@@ -208,7 +223,7 @@ class CallMachine(CallModel, RuleBasedStateMachine):
         )
         if self.leaving_message:
             assert self.orders[said:][-1] in (
-                c.StartSaying(self.turn, GREETING),
+                c.StartSaying(self.turn, f"{DISCLOSURE} {GREETING}" if self.policy.must_say else GREETING),
                 c.HangUp(EndReason.VOICEMAIL),
             )
 
@@ -217,6 +232,15 @@ class CallMachine(CallModel, RuleBasedStateMachine):
     @rule()
     def say_something(self):
         self.tell(e.SayRequested("Something of the owner."))
+
+    @precondition(lambda self: self.steps > 10)
+    @rule(news=st.sampled_from([e.TransferAnswered(), e.TransferFailed("busy")]))
+    def hand_over(self, news):
+        """The far party is handed over, and the other number answers or does not; or news come of nothing."""
+        self.tell(e.TransferRequested("+15550002222"))
+        if self.view().transferring:
+            self.tell(e.MediaLost())
+        self.tell(news)
 
     @precondition(lambda self: self.steps > 20)
     @rule(farewell=st.sampled_from(["", FAREWELL]))

@@ -11,11 +11,12 @@ from openclaw_voicecall.core.policy import CallPolicy
 from openclaw_voicecall.core.state import Agent, Caller, CallView, Leg, Media
 from openclaw_voicecall.errors import LocalProtocolError, RemoteProtocolError
 
-GOODBYE, APOLOGY, GREETING, FAREWELL = (
+GOODBYE, APOLOGY, GREETING, FAREWELL, DISCLOSURE = (
     "Goodbye now.",
     "Sorry about that.",
     "Good morning to you.",
     "Farewell then.",
+    "I am a machine.",
 )
 HOLD_BOUND = 2 * 2.0 + 1.2 + 2.0 + 0.1
 """Longest hold, in seconds: twice the longest sound, then an endpoint and the wait for a final."""
@@ -69,6 +70,7 @@ class CallModel:
         self.caller_lines: list[str] = []
         self.pressed = self.keys_written = ""
         self.leaving_message = False
+        self.disclosed = 0
 
     # The shell.
 
@@ -105,14 +107,23 @@ class CallModel:
                 self.ears_open += 1
                 assert self.ears_open == 1, "the ears are opened twice"
             case c.StartResponse(turn, text, digits):
+                assert self.may_say_more(), "an answer before the line that has to be said"
                 self.kind = "response"
                 assert text or digits, "an answer to nothing"
                 self.begin(turn)
                 line = c.AppendTranscript("caller", text or f"[keys {digits}]", turn)
                 assert line in batch, "an answer to something that is not on the record"
             case c.StartSaying(turn, text):
+                last = {GOODBYE, FAREWELL, self.policy.idle_goodbye, DISCLOSURE, f"{DISCLOSURE} {GREETING}"}
+                assert text in last or self.may_say_more(), "something before the line that has to be said"
                 self.kind = text
                 self.begin(turn)
+            case c.NoteSaid(_, text):
+                self.disclosed += 1
+                assert text == DISCLOSURE
+                assert self.disclosed == 1 or self.leaving_message, "noted twice"
+                assert self.kind.startswith(DISCLOSURE), "noted what was not said"
+                assert all(u.played for u in self.utterances if u.turn == self.turn), "noted what was cut"
             case c.CancelResponse(turn):
                 assert self.open_turn == turn, "cancelled a response that is not open"
                 self.open_turn = None
@@ -155,9 +166,12 @@ class CallModel:
         assert self.held_at is None, "a turn was started while the audio is held"
         self.open_turn = self.turn = turn
 
+    def may_say_more(self) -> bool:
+        return bool(self.disclosed) or not self.policy.must_say
+
     def may_talk(self) -> bool:
         view = self.view()
-        return view.leg is Leg.UP and view.media is Media.FLOWING
+        return view.leg is Leg.UP and view.media is Media.FLOWING and not view.transferring
 
     def check_turns_written(self) -> None:
         """What was heard of a turn that is over is on the record."""
@@ -203,7 +217,7 @@ class CallModel:
         return words
 
     def start_speech(self) -> None:
-        before = self.view()
+        before, protected = self.view(), self.is_protected()
         if before.caller is Caller.QUIET:
             self.utterance = []
         orders = self.tell(e.SpeechStarted())
@@ -212,14 +226,19 @@ class CallModel:
             and before.caller is not Caller.TALKING
             and self.policy.barge_in.mode == "yield"
             and self.policy.respond
-            and not self.is_last_word()
+            and not protected
             and self.is_talkable()
         )
         if yields:
             assert orders == [c.HoldAudio(self.turn)], "a talked-over agent does not yield"
 
     def is_last_word(self) -> bool:
-        return self.kind in {GOODBYE, FAREWELL} or self.leaving_message
+        return self.kind in {GOODBYE, FAREWELL, self.policy.idle_goodbye} or self.leaving_message
+
+    def is_protected(self) -> bool:
+        """Whether nothing the caller does interrupts what the agent says now."""
+        notice = self.kind == DISCLOSURE and self.view().agent is not Agent.IDLE
+        return self.is_last_word() or notice
 
     def say(self, count: int, *, final: bool) -> None:
         """The transcriber has heard `count` more words of the utterance."""
@@ -231,12 +250,13 @@ class CallModel:
         if final:
             self.utterance = []
         unwritten = [w for w in text.split() if w not in self.caller_lines]
+        protected = self.is_protected()
         orders = self.tell(e.TranscriptReceived(text, final=final))
         if orders is None or before.leg is Leg.ENDED:
             return
         self.finals += text.split() if final else []
         self.guess = [] if final else text.split()
-        may_interrupt = self.policy.respond and self.policy.barge_in.mode != "off" and not self.is_last_word()
+        may_interrupt = self.policy.respond and self.policy.barge_in.mode != "off" and not protected
         confirmed = len(unwritten) >= self.policy.barge_in.min_words
         if before.agent in BUSY and may_interrupt and confirmed and self.is_talkable():
             assert any(isinstance(o, c.ClearAudio | c.CancelResponse) for o in orders), (

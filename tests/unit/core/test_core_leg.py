@@ -223,7 +223,7 @@ def test_a_greeting_that_was_partly_heard_is_not_said_again_after_a_reconnect():
         c.ClearAudio(1),
         c.AppendTranscript("agent", "Good", 1, interrupted=True),
     ]
-    assert line.at(2.0, e.MediaConnected()) == []
+    assert line.at(2.0, e.MediaConnected()) == [c.StartSaying(2, GREETING.reconnected)]
 
 
 def test_a_greeting_that_nobody_heard_is_said_again_after_a_reconnect():

@@ -202,3 +202,23 @@ def test_talk_of_a_machine_lasts_until_its_voice_ends_and_twelve_seconds_more():
     assert not detector.is_machine_talk(19.1)
     assert detector.beep_expected_until(18.0) == 19.0
     assert detector.beep_expected_until(19.0) is None
+
+
+def test_words_that_come_after_their_beep_explain_it():
+    line = Line(GREETING, outbound=True).up()
+    line.at(1.0, e.SpeechStarted())
+    assert line.at(2.5, e.BeepDetected()) == []
+    line.at(3.5, e.SpeechStopped())
+    orders = line.at(3.6, e.TranscriptReceived("Leave a message.", final=True))
+    assert orders[-2:] == [
+        c.AppendTranscript("caller", "Leave a message.", 1),
+        c.StartSaying(2, "Good morning."),
+    ]
+
+
+def test_a_beep_before_the_words_began_is_not_theirs():
+    line = Line(GREETING, outbound=True).up()
+    line.at(0.5, e.BeepDetected())
+    line.at(1.0, e.SpeechStarted())
+    orders = line.at(2.0, e.SpeechStopped(), e.TranscriptReceived("Leave a message.", final=True))
+    assert not any(isinstance(order, c.StartSaying) for order in orders)

@@ -15,6 +15,7 @@ import test_core_agent as agent
 import test_core_barge_in as barge_in
 import test_core_endpointing as endpointing
 import test_core_leg as leg
+import test_core_notices as notices
 import test_core_voicemail as voicemail
 from call_machine import CallMachine
 from hypothesis import HealthCheck, Phase, settings
@@ -168,8 +169,8 @@ BUGS = [
     Bug(
         "failures are not counted",
         "agenda",
-        "self.failures += 1",
-        "self.failures += 0",
+        "is not None:\n            self.failures += 1",
+        "is not None:\n            self.failures += 0",
         agent.test_a_dead_synthesizer_ends_the_call_by_count_and_never_loops,
     ),
     Bug(
@@ -182,9 +183,30 @@ BUGS = [
     Bug(
         "a farewell is interrupted",
         "floor",
-        'self._policy.barge_in.mode != "off" and not self._said.is_last_word',
-        'self._policy.barge_in.mode != "off"',
+        "return not self._said.is_last_word and not self.gives_notice",
+        "return not self.gives_notice",
         agent.test_nothing_interrupts_a_farewell_and_nothing_said_over_it_is_lost,
+    ),
+    Bug(
+        "a line that has to be said is interrupted",
+        "floor",
+        "return not self._said.is_last_word and not self.gives_notice",
+        "return not self._said.is_last_word",
+        notices.test_neither_speech_nor_words_nor_keys_interrupt_them,
+    ),
+    Bug(
+        "words said over a notice hold the greeting",
+        "floor",
+        "if self.words.ready:\n            return now",
+        "if False:\n            return now",
+        notices.test_words_said_over_them_are_answered_after_the_greeting,
+    ),
+    Bug(
+        "a notice that was cut counts as said",
+        "agenda",
+        "if turn.was_heard and turn.kind is Kind.NOTICE and self._notices:",
+        "if turn.kind is Kind.NOTICE and self._notices:",
+        notices.test_what_a_lost_stream_cut_is_said_again_from_its_beginning,
     ),
     Bug(
         "a farewell may last for ever",

@@ -57,7 +57,8 @@ def test_the_plugin_says_what_a_twilio_stream_can_do():
     assert (spec.name, spec.config) == ("twilio", TwilioConfig)
     abilities = spec.capabilities
     assert (abilities.media, abilities.marks, abilities.clear) == ("stream", True, True)
-    assert (abilities.dtmf_out, abilities.transfer, abilities.machine_detection) == (False, True, True)
+    assert (abilities.dtmf_out, abilities.transfer, abilities.machine_detection) == ("in-band", True, True)
+    assert (abilities.turns, abilities.limits_duration) == (True, True)
 
 
 def registered():

@@ -18,16 +18,20 @@ def verbs(text):
     return [(verb.tag, dict(verb.attrib), verb.text or "") for verb in root]
 
 
-def test_a_stream_that_fails_is_spoken_for_and_ended():
-    text = twiml.stream("wss://h/voice/stream/twilio/secret", "Sorry & goodbye.")
-    assert [verb[0] for verb in verbs(text)] == ["Connect", "Say", "Hangup"]
+def test_a_stream_that_fails_is_spoken_for_and_asked_about():
+    text = twiml.stream("wss://h/voice/stream/twilio/secret", "One & only moment.", "https://h/over?a=1&b=2")
+    assert [verb[0] for verb in verbs(text)] == ["Connect", "Say", "Redirect"]
+    assert verbs(text)[2] == ("Redirect", {"method": "POST"}, "https://h/over?a=1&b=2")
     (stream,) = ElementTree.fromstring(text).find("Connect")
     assert (stream.tag, stream.attrib) == ("Stream", {"url": "wss://h/voice/stream/twilio/secret"})
-    assert verbs(text)[1][2] == "Sorry & goodbye."
+    assert verbs(text)[1][2] == "One & only moment."
 
 
-def test_a_stream_without_fallback_words_still_ends_the_call():
-    assert [verb[0] for verb in verbs(twiml.stream("wss://h/s", " "))] == ["Connect", "Hangup"]
+def test_a_stream_without_fallback_words_is_asked_about_as_well():
+    assert [verb[0] for verb in verbs(twiml.stream("wss://h/s", " ", "https://h/o"))] == [
+        "Connect",
+        "Redirect",
+    ]
 
 
 def test_calls_are_refused_with_a_reason_that_twilio_knows():
@@ -77,11 +81,39 @@ def test_a_turn_may_only_listen():
     assert "language" not in gather.attrib
 
 
-def test_a_transfer_dials_the_number():
-    text = twiml.transfer("+15550003333")
-    assert verbs(text) == [("Dial", {"answerOnBridge": "true", "timeout": "30"}, "")]
+def test_keys_are_pressed_before_anything_is_said():
+    url = "https://h/p"
+    assert verbs(twiml.say("Hi.", then_url=url, language="de", digits="w1#")) == [
+        ("Play", {"digits": "w1#"}, ""),
+        ("Say", {"language": "de-DE"}, "Hi."),
+        ("Redirect", {"method": "POST"}, url),
+    ]
+    assert verbs(twiml.say("", then_url=url)) == [("Redirect", {"method": "POST"}, url)]
+    listening = twiml.say_and_gather("", action_url="https://h/a", retry_url="https://h/b", digits="1")
+    assert [verb[0] for verb in verbs(listening)] == ["Play", "Gather", "Redirect"]
+
+
+def test_a_transfer_dials_the_number_and_tells_what_became_of_it():
+    text = twiml.transfer(
+        "+15550003333", over_url="https://h/o", news_url="https://h/n", caller_id="+15550001111", limit=60
+    )
+    (dial,) = verbs(text)
+    assert dial[:2] == (
+        "Dial",
+        {
+            "action": "https://h/o",
+            "method": "POST",
+            "timeout": "30",
+            "callerId": "+15550001111",
+            "timeLimit": "60",
+        },
+    )
     (number,) = ElementTree.fromstring(text).find("Dial")
     assert (number.tag, number.text) == ("Number", "+15550003333")
+    assert (number.attrib["statusCallback"], number.attrib["statusCallbackEvent"]) == (
+        "https://h/n",
+        "answered",
+    )
 
 
 def test_the_documents_are_those_of_twilios_own_builder():
@@ -89,8 +121,8 @@ def test_the_documents_are_those_of_twilios_own_builder():
     connect.stream(url="wss://h/s")
     response.append(connect)
     response.say('Bye & "thanks" <all> ü')
-    response.hangup()
-    assert twiml.stream("wss://h/s", 'Bye & "thanks" <all> ü') == str(response)
+    response.redirect("https://h/o", method="POST")
+    assert twiml.stream("wss://h/s", 'Bye & "thanks" <all> ü', "https://h/o") == str(response)
     response, gather = (
         VoiceResponse(),
         Gather(
@@ -118,17 +150,24 @@ def test_the_documents_are_those_of_twilios_own_builder():
         barge_in=False,
     )
     assert ElementTree.canonicalize(built) == ElementTree.canonicalize(str(response))
-    response, dial = VoiceResponse(), Dial(answer_on_bridge=True, timeout=30)
-    dial.number("+15550003333")
+    response, dial = VoiceResponse(), Dial(action="https://h/o", method="POST", timeout=30)
+    dial.number(
+        "+15550003333",
+        status_callback="https://h/n",
+        status_callback_event="answered",
+        status_callback_method="POST",
+    )
     response.append(dial)
-    assert twiml.transfer("+15550003333") == str(response)
+    built = twiml.transfer("+15550003333", over_url="https://h/o", news_url="https://h/n")
+    assert ElementTree.canonicalize(built) == ElementTree.canonicalize(str(response))
 
 
 @given(st.text())
 def test_whatever_is_said_the_document_stays_readable(words):
     for text in (
         twiml.hang_up(words),
-        twiml.stream("wss://h/s", words),
+        twiml.stream("wss://h/s", words, "https://h/o"),
+        twiml.say(words, then_url="https://h/p"),
         twiml.say_and_gather(words, action_url="https://h/a", retry_url="https://h/b"),
     ):
         ElementTree.fromstring(text.encode("utf-8"))

@@ -217,7 +217,7 @@ def test_another_spelling_of_a_signature_has_the_same_replay_key():
     "change",
     [
         {"AccountSid": "AC" + "2" * 32},
-        {"CallSid": "CA" + "A" * 32},
+        {"CallSid": "CA" + "-" * 32},
         {"CallSid": CALL + "\n"},
         {"CallStatus": "Ringing"},
         {"CallStatus": ""},
@@ -356,11 +356,38 @@ def test_the_far_leg_of_a_transfer_is_no_call_of_ours():
 
 def test_what_the_caller_said_to_a_question_is_read():
     said = {**OUTBOUND, "SpeechResult": "next Monday & thank you", "Confidence": "0.93"}
-    turn = webhooks.read_turn(verify(request(said, own("turn"))))
-    assert (turn.speech, turn.digits, turn.confidence) == ("next Monday & thank you", "", 0.93)
-    silent = webhooks.read_turn(verify(request({**OUTBOUND, "Confidence": "1e999"}, own("turn"))))
-    assert (silent.speech, silent.digits, silent.confidence) == ("", "", 0.0)
-    assert webhooks.read_turn(verify(request(said, own("voice")))) is None
+    live = {**said, "CallStatus": "in-progress"}
+    (turn,) = facts(live, own("turn"))
+    assert (turn.kind, turn.text, turn.digits, turn.call_id) == (
+        "turn",
+        "next Monday & thank you",
+        "",
+        "our-call",
+    )
+    (silent,) = facts({**OUTBOUND, "CallStatus": "in-progress", "Digits": "12#"}, own("turn"))
+    assert (silent.text, silent.digits) == ("", "12#")
+    assert facts(live, own("voice"))[0].text == ""
+    with pytest.raises(MalformedWebhook):
+        facts({**live, "Digits": "1; drop"}, own("turn"))
+
+
+def test_questions_of_a_call_without_a_stream_are_told_apart():
+    live = {**OUTBOUND, "CallStatus": "in-progress"}
+    assert [facts(live, own(purpose))[0].kind for purpose in ("poll", "over")] == ["poll", "stream-over"]
+    (gone,) = facts({**live, "CallStatus": "completed"}, own("turn"))
+    assert gone.kind == "ended"
+
+
+def test_what_became_of_a_transfer_is_told():
+    live = {**OUTBOUND, "CallStatus": "in-progress"}
+    outcomes = [
+        facts({**live, "DialCallStatus": status}, own("dialled"))[0].verdict
+        for status in ("completed", "busy", "no-answer", "nonsense")
+    ]
+    assert outcomes == ["completed", "busy", "no-answer", "failed"]
+    (news,) = facts({**live, "Direction": "outbound-dial"}, own("handed"))
+    assert (news.kind, news.verdict, news.call_id) == ("transfer", "answered", "our-call")
+    assert facts({**live, "Direction": "outbound-dial", "CallStatus": "ringing"}, own("handed")) == []
 
 
 TEXTS = st.text(max_size=40) | st.sampled_from([*INBOUND.values(), "in-progress", "human", "outbound-api"])

@@ -1,0 +1,167 @@
+"""What went wrong at a vendor of chat models, as this package's errors that say what to do."""
+
+import re
+from typing import Any, Final
+
+from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
+
+from openclaw_voicecall.errors import VendorAuthError, VendorError, VendorRateLimited, VendorUnavailable
+from openclaw_voicecall.providers._http import SAID, failure, unreachable
+from openclaw_voicecall.providers._models import retirement_notice
+from openclaw_voicecall.providers.chat.vendors import ChatVendor
+
+OPERATION: Final = "respond"
+
+# xAI and Gemini refuse a wrong key with status 400.
+_KEY_REFUSED: Final = re.compile(r"(?i)(?:incorrect|invalid)\W+api\W+key|api\W+key\W+(?:not valid|invalid)")
+_MODEL_CODES: Final = frozenset({"model_not_found", "model_decommissioned", "model_deprecated"})
+_MODEL_GONE: Final = re.compile(
+    r"(?i)\bmodels?\b.{0,200}(?:not exist|not found|not a valid|no longer|decommission|deprecat|retired|not available)"
+    r"|(?:not a valid|unknown|no such) model"
+)
+_NO_CREDIT: Final = re.compile(
+    r"(?i)insufficient[ _](?:quota|balance|credit|fund)|exceeded your current quota"
+)
+
+
+def is_model_gone(error: APIError) -> bool:
+    """Whether the vendor says that it has no such model. Vendors do so with 404, 400, 403 and 410."""
+    if not isinstance(error, APIStatusError) or error.status_code not in (400, 403, 404, 410, 422):
+        return False
+    return _code(error) in _MODEL_CODES or _MODEL_GONE.search(_said(error)) is not None
+
+
+def vendor_error(
+    error: APIError | ValueError,
+    vendor: ChatVendor,
+    *,
+    model: str = "",
+    secrets: tuple[str, ...] = (),
+    elsewhere: bool = False,
+    operation: str = OPERATION,
+) -> VendorError:
+    """The error to raise for one of the SDK's.
+
+    Args:
+        error: What the SDK raised; `ValueError` where a stream held no JSON.
+        vendor: Whose it is.
+        model: The model that was asked for.
+        secrets: Texts that must not get into the message.
+        elsewhere: Whether the configuration gives another address than the vendor's own.
+        operation: What was being done.
+    """
+    if isinstance(error, APITimeoutError):
+        return unreachable(vendor.name, operation, TimeoutError())
+    if isinstance(error, APIConnectionError):
+        return _unreachable(error, vendor, operation)
+    if not isinstance(error, APIError):
+        return _not_chat(vendor, operation, "it sent something that is no JSON")
+    said = _said(error)
+    for secret in filter(None, secrets):
+        said = said.replace(secret, "***")
+    if isinstance(error, APIStatusError):
+        advice = _advice(error, said, vendor, model, elsewhere)
+        kind = VendorAuthError if _KEY_REFUSED.search(said) else None
+        return _with_advice(
+            failure(vendor.name, operation, error.status_code, said, headers=dict(error.response.headers)),
+            advice,
+            kind,
+        )
+    return _broken_off(error, said, vendor, operation)
+
+
+def not_a_stream(vendor: ChatVendor, content_type: str) -> VendorError:
+    """The error for an answer that is no stream of a chat model."""
+    return _not_chat(vendor, OPERATION, f"it answered with {content_type or 'nothing'}, no stream of events")
+
+
+def gone_advice(vendor: ChatVendor, model: str) -> str:
+    """What to do about a model that the vendor does not have."""
+    notice = retirement_notice(model, vendor.retired)
+    if notice is not None:
+        return f"{notice}: set responseModel to {vendor.name}/{vendor.retired[model].replacement}"
+    if vendor.name == "ollama":
+        return (
+            f"get the model with `ollama pull {model}`, or set responseModel to one that `ollama list` shows"
+        )
+    such = f", such as {vendor.name}/{vendor.example}" if vendor.example != model else ""
+    return f"the model {model} does not exist there or this key may not use it; set responseModel to another{such}"
+
+
+def key_advice(vendor: ChatVendor) -> str:
+    """Where the key is set."""
+    variables = " or ".join(vendor.key_variables)
+    return f"{vendor.setting('apiKey')}{f' ({variables})' if variables else ''}"
+
+
+def _advice(error: APIStatusError, said: str, vendor: ChatVendor, model: str, elsewhere: bool) -> str:
+    if _KEY_REFUSED.search(said) or error.status_code == 401:
+        return f"check {key_advice(vendor)}"
+    if error.status_code == 402 or _NO_CREDIT.search(f"{said} {_code(error)}"):
+        return f"the account at {vendor.label} has no credit left"
+    if model and is_model_gone(error):
+        return gone_advice(vendor, model)
+    if error.status_code == 404 and elsewhere:
+        return f"check {vendor.setting('baseUrl')}: the path with the version, such as /v1, belongs to it"
+    if error.status_code == 404 and model:
+        return gone_advice(vendor, model)
+    if error.status_code == 403:
+        return f"check what the key may do: {key_advice(vendor)}"
+    return ""
+
+
+def _with_advice(error: VendorError, advice: str, kind: type[VendorError] | None) -> VendorError:
+    return (kind or type(error))(
+        f"{error}; {advice}" if advice else str(error),
+        vendor=error.vendor,
+        operation=error.operation,
+        status=error.status,
+        request_id=error.request_id,
+        retry_after=error.retry_after,
+    )
+
+
+def _unreachable(error: APIConnectionError, vendor: ChatVendor, operation: str) -> VendorError:
+    advice = "is it running? `ollama serve` starts it" if vendor.name == "ollama" else ""
+    return _with_advice(unreachable(vendor.name, operation, error.__cause__ or error), advice, None)
+
+
+def _broken_off(error: APIError, said: str, vendor: ChatVendor, operation: str) -> VendorError:
+    """An error inside the stream: some vendors give an HTTP status as its code."""
+    code = _code(error)
+    limited = code == "429" or "rate_limit" in code
+    status = int(code) if code.isdecimal() and 400 <= int(code) <= 599 else None
+    kind = VendorRateLimited if limited else VendorUnavailable
+    return kind(
+        f"{vendor.name} broke off its reply: {said}", vendor=vendor.name, operation=operation, status=status
+    )
+
+
+def _not_chat(vendor: ChatVendor, operation: str, what: str) -> VendorError:
+    return VendorUnavailable(
+        f"{vendor.name} does not answer as a chat model: {what}; check {vendor.setting('baseUrl')} if it is set",
+        vendor=vendor.name,
+        operation=operation,
+    )
+
+
+def _details(error: APIError) -> Any:
+    """The vendor's own words on an error: usually an object, text from xAI, a list of one from Gemini."""
+    body: Any = error.body
+    if isinstance(body, list):
+        body = body[0] if body else None
+    return body.get("error", body) if isinstance(body, dict) else body
+
+
+def _code(error: APIError) -> str:
+    details = _details(error)
+    code = details.get("code") or details.get("type") if isinstance(details, dict) else None
+    return "" if code is None else str(code)
+
+
+def _said(error: APIError) -> str:
+    details = _details(error)
+    said = details.get("message") if isinstance(details, dict) else details
+    if not isinstance(said, str):
+        said = error.message
+    return "an HTML page" if said.lstrip().startswith("<") else " ".join(said.split())[:SAID]

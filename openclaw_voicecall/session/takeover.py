@@ -1,0 +1,194 @@
+"""How a call outlives its media stream: by a new stream, or by turns that the carrier itself speaks and hears.
+
+A stream ends, or never begins; the transcriber or the synthesizer fails with all its fallbacks. In each case a carrier
+that can talk by turns keeps the call alive, in the same call, with the same responder and the same record.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from openclaw_voicecall.core import events as e
+from openclaw_voicecall.core.state import Agent, CallView, Leg, Media
+from openclaw_voicecall.errors import VendorError
+from openclaw_voicecall.session.turns import TurnLine
+
+if TYPE_CHECKING:
+    from openclaw_voicecall.session.session import CallSession
+
+STREAMS = 3
+"""Streams that a call may have; one that breaks so often goes on by turns."""
+WORDS_LIMIT = 15.0
+"""Seconds that words of the agent may delay a takeover for want of ears."""
+CLOSE_LIMIT = 1.0
+"""Seconds for our side of a stream to end after the carrier says that it has."""
+
+
+class Takeover:
+    """Decides, for one call, how it goes on without its stream.
+
+    Args:
+        session: The call.
+    """
+
+    def __init__(self, session: "CallSession") -> None:
+        self._session = session
+        self._streams = 0
+        self._asked_after = 0
+        """How many streams there had been when the carrier was last told to open one."""
+        self._open = False
+        self._ended = asyncio.Event()
+        self._gave_up = False
+        self._failed: e.TranscriptionFailed | e.UtteranceFailed | None = None
+        """What would have ended the call, had the carrier not been asked to take over."""
+        self._broke_off = 0
+        """The turn in which a sentence last broke off."""
+
+    @property
+    def by_turns(self) -> bool:
+        """Whether the carrier speaks and hears."""
+        return isinstance(self._session.parts.speaking, TurnLine)
+
+    def stream_began(self) -> None:
+        """A media stream carries the call."""
+        self._session.absence.heard_of()
+        self._streams += 1
+        self._open = True
+        self._ended.clear()
+
+    def stream_ended(self) -> None:
+        """It does no more, and the core knows."""
+        self._open = False
+        self._ended.set()
+        self._session.absence.stream_lost()
+
+    def instead_of(self, event: e.TranscriptionFailed | e.UtteranceFailed) -> bool:
+        """Have the carrier take over instead of giving this fact to the core; false when that cannot be."""
+        session = self._session
+        view = session.call.snapshot()
+        before_answer = view.leg in (Leg.DIALING, Leg.RINGING)
+        possible = session.parts.capabilities.turns and (
+            before_answer or (session.carrier_call_id and view.leg is Leg.UP)
+        )
+        if self._failed is not None and not self._gave_up:
+            return not self.by_turns  # more of the same while the carrier is being asked
+        if not possible or view.last_words or view.transferring or self.by_turns or self._gave_up:
+            return False
+        if isinstance(event, e.UtteranceFailed) and event.partly and not self._breaks_off_again(view):
+            return False
+        self._failed = event
+        session.note(
+            "takeover",
+            {
+                "hop": "transcriber" if isinstance(event, e.TranscriptionFailed) else "synthesizer",
+                "detail": "the carrier speaks and listens from here on",
+                "why": event.detail,
+            },
+        )
+        if before_answer:
+            self.go_by_turns()  # the carrier will ask what to do once somebody answers
+        else:
+            session.start(self._ask_carrier(event))
+        return True
+
+    async def next_stream(self, *, lost: bool = True) -> bool:
+        """The carrier says that the stream is over: whether another stream is worth a try. If not, go on by turns.
+
+        Args:
+            lost: Whether nobody meant it to end.
+        """
+        if self._open:
+            if self._session.media_socket is not None:
+                self._session.media_socket()
+            try:
+                async with asyncio.timeout(CLOSE_LIMIT):
+                    await self._ended.wait()
+            except TimeoutError:
+                self.stream_ended()
+        if self.by_turns or self._failed is not None:
+            self.go_by_turns()
+            return False
+        began = self._streams > self._asked_after
+        again = began and self._streams < STREAMS
+        if lost:
+            data = {
+                "hop": "carrier",
+                "provider": "media stream",
+                "detail": "it ended while the call goes on" if began else "it did not begin",
+                "action": "another one is opened" if again else "the carrier speaks and listens from here on",
+            }
+            self._session.note("vendor-failed", data)
+        if again:
+            self._asked_after = self._streams
+        else:
+            self.go_by_turns()
+        return again
+
+    def go_by_turns(self) -> TurnLine:
+        """Let the carrier speak and hear from here on."""
+        session = self._session
+        line, ears = session.parts.speaking, session.parts.listening
+        unanswered = ears is not None and ears.voice_unanswered
+        if not isinstance(line, TurnLine):
+            line.detach()
+            for task in (session.speaking_task, session.listening_task):
+                if task is not None:
+                    task.cancel()
+            line = self.new_line()
+            session.parts.speaking, session.parts.listening = line, None
+        if session.call.snapshot().media is not Media.FLOWING:
+            apology = session.call.policy.apology
+            if unanswered and apology:
+                session.post(
+                    e.SayRequested(apology)
+                )  # before the audio is back, else that is announced as well
+            session.post(e.MediaConnected())
+            # Of a turn that was heard in part nothing is said again; alone it would leave the caller waiting.
+            cut_off = isinstance(self._failed, e.UtteranceFailed)
+            silent = cut_off and session.call.snapshot().agent is Agent.IDLE
+            if silent and not unanswered and apology:
+                session.post(e.SayRequested(apology))
+        return line
+
+    def new_line(self) -> TurnLine:
+        """Voice and ears for a call by turns."""
+        session = self._session
+        return TurnLine(
+            call=session.call,
+            post=session.post,
+            moved=session.moved,
+            clock=session.clock,
+            language=session.language,
+            terminator=session.call.policy.dtmf.terminator,
+        )
+
+    def _breaks_off_again(self, view: CallView) -> bool:
+        """A sentence broke off half-way: whether it was no single mishap, but the second in a turn or in a row."""
+        again = view.failures > 0 or view.turn == self._broke_off
+        self._broke_off = view.turn
+        return again
+
+    async def _ask_carrier(self, event: e.TranscriptionFailed | e.UtteranceFailed) -> None:
+        session = self._session
+        if isinstance(event, e.TranscriptionFailed):
+            await self._both_quiet()
+        try:
+            await session.parts.carrier.take_over(session.leg)
+        except (VendorError, OSError) as error:
+            data = {"hop": "carrier", "provider": "take over", "detail": str(error), "action": "given up"}
+            session.note("vendor-failed", data)
+            self._gave_up = True
+            session.post(event)
+
+    async def _both_quiet(self) -> None:
+        """Cut neither the agent, who can still be heard, nor the caller: of a half sentence nobody makes sense."""
+        session = self._session
+        ears = session.parts.listening
+        try:
+            async with asyncio.timeout(WORDS_LIMIT):
+                while session.call.snapshot().agent is not Agent.IDLE:
+                    session.moved.clear()
+                    await session.moved.wait()
+                if ears is not None:
+                    await ears.voice_paused()
+        except TimeoutError:
+            pass
