@@ -18,11 +18,14 @@ from openclaw_voicecall.checks.report import Finding, Report, Status, attempt
 from openclaw_voicecall.checks.words import is_understood
 from openclaw_voicecall.media.audio import FRAME_BYTES, FRAME_MS, seconds, silence
 from openclaw_voicecall.media.level import LevelMeter
+from openclaw_voicecall.providers.local.phone.prompts import SHIPPED, shipped_lines
 from openclaw_voicecall.session.listening import FINAL_LIMIT, OPEN_LIMIT
 from openclaw_voicecall.session.speaking import FIRST_AUDIO_LIMIT
 
 CALL_ID = "doctor"
 QUESTION = "Hello, can you hear me?"
+RECORDED = "what time is it please"
+"""A line that comes with the package, for when no synthesizer speaks."""
 SPEECH_LIMIT = 30.0
 """Seconds for a whole phrase."""
 OPENING = 20.0
@@ -73,15 +76,8 @@ async def check_by_ear(
     ears = [part for part in parts.transcribers if part not in broken]
     first = next((part for part in able if part in voices.audio), None)
     if first is None:
-        for part in ears:
-            report.add(
-                Finding(
-                    hop=part.role,
-                    name=part.label,
-                    status=Status.SKIPPED,
-                    text="not heard through: no synthesizer spoke",
-                )
-            )
+        for finding in await asyncio.gather(*(_hear_recorded(part, runtime, rehearsal) for part in ears)):
+            report.add(finding)
     else:
         audio = voices.audio[first]
         for finding in await asyncio.gather(
@@ -183,6 +179,27 @@ async def _hear(part: Part, runtime: Runtime, rehearsal: Rehearsal, audio: bytes
             text="it hears nothing",
             cause=f"{said}; no words came back within {TURN_AFTER + FINAL_LIMIT:g} s of the last sound, and no error",
             fix=f"check the model in {part.section} and the account, or name another one in streaming.fallbacks",
+        )
+
+    limit = OPENING + OPEN_LIMIT + seconds(len(audio)) + LEAD + TURN_AFTER + FINAL_LIMIT
+    return await attempt(hear, hop=part.role, name=part.label, limit=limit, section=part.section)
+
+
+async def _hear_recorded(part: Part, runtime: Runtime, rehearsal: Rehearsal) -> Finding:
+    """Without a voice a recorded line has to do: it shows a session that is refused, and proves no more than that."""
+    audio = (SHIPPED / shipped_lines()[RECORDED]).read_bytes()
+
+    async def hear() -> Finding:
+        request = TranscriptionRequest(call_id=CALL_ID, language=rehearsal.language)
+        async with part.open(runtime) as transcriber, transcriber.open_stream(request) as stream:
+            heard = await transcribe(stream, audio, bool)
+        if is_understood(RECORDED, heard):
+            return Finding(hop=part.role, name=part.label, text=f'hears a recorded line: "{_short(heard)}"')
+        return Finding(
+            hop=part.role,
+            name=part.label,
+            status=Status.SKIPPED,
+            text="takes audio; not heard through, because no synthesizer spoke",
         )
 
     limit = OPENING + OPEN_LIMIT + seconds(len(audio)) + LEAD + TURN_AFTER + FINAL_LIMIT
