@@ -149,7 +149,7 @@ def failures(report: Report) -> list[Finding]:
 
 @asynccontextmanager
 async def ward(state_dir, port, **chat):
-    """Emulators of all vendors, a proxy, and report A's configuration over them."""
+    """Emulators of all vendors, a proxy, and the reported configuration over them."""
     book = ClipBook()
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context

@@ -148,7 +148,7 @@ def hold_all(lanes: Sequence[Lane]) -> Outcomes:
 async def hold(
     line: VendorLine, person: Callable[[Person], Awaitable[None]], *, inbound: bool = False
 ) -> HeldCall:
-    """Have the service call somebody with the words `Hello`, as in the field report, and wait until all is over.
+    """Have the service call somebody with the words `Hello`, as its owner did, and wait until all is over.
 
     Args:
         line: Where; nobody else may call on it.

@@ -1,4 +1,4 @@
-"""The configuration of field report A holds a conversation: what was said is what was heard and written down."""
+"""The configuration of an agent reported as deaf holds a talk: what was said is what was heard and written down."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Whatever OpenAI's transcriber does, the caller of field report A is heard or is told, and never left in silence."""
+"""Whatever OpenAI's transcriber does, a caller is heard or is told, and never left in silence."""
 
 import os
 from contextlib import AsyncExitStack

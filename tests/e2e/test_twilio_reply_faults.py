@@ -1,4 +1,4 @@
-"""Whatever the chat model of field report A does, the caller hears an answer, or is told, and never sits in silence."""
+"""Whatever the chat model does, the caller hears an answer, or is told, and never sits in silence."""
 
 from typing import Any
 

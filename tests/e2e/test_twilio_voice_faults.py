@@ -1,4 +1,4 @@
-"""ElevenLabs fails in every way it can: the caller of field report A always hears a voice, and always an answer.
+"""ElevenLabs fails in every way it can: the caller always hears a voice, and always an answer.
 
 Each fault comes once or for good, with and without a second synthesizer. Every call has a number of its own, and every
 number an ElevenLabs of its own, so that one service holds them all at the same time.
