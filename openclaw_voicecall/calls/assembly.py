@@ -11,7 +11,7 @@ from openclaw_voicecall.api.carrier import CarrierCapabilities
 from openclaw_voicecall.api.responder import Line, Responder, TurnRequest
 from openclaw_voicecall.api.speech import TranscriptionRequest
 from openclaw_voicecall.api.store import CallRecord, TranscriptLine
-from openclaw_voicecall.calls.engines import Engines
+from openclaw_voicecall.calls.engines import Engines, takes_turns
 from openclaw_voicecall.calls.memory import Recollection, nothing
 from openclaw_voicecall.core.policy import RECORDING_LINE, BargeInPolicy, CallPolicy
 from openclaw_voicecall.errors import StoreError
@@ -121,11 +121,6 @@ def _ears(session: CallSession, record: CallRecord, plan: "CallPlan", engines: E
         clock=session.clock,
         hear_beeps=record.direction == "outbound" and plan.policy.leave_voicemail,
     )
-
-
-def takes_turns(config: "VoiceCallConfig", capabilities: CarrierCapabilities) -> bool:
-    """Whether a call begins without a media stream."""
-    return capabilities.media == "turns" or (capabilities.turns and not config.streaming.enabled)
 
 
 def tuned_policy(

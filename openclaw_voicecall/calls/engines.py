@@ -88,7 +88,7 @@ class EngineRoom:
     def _streams(self) -> bool:
         """Whether audio reaches us at all; where the carrier speaks and listens, no engine of ours does."""
         abilities = self._registry.find("carriers", self._config.provider, setting="provider").capabilities
-        return abilities.media == "stream" and (self._config.streaming.enabled or not abilities.turns)
+        return abilities.media == "stream" and not takes_turns(self._config, abilities)
 
     async def _open_speech(self) -> None:
         config = self._config
@@ -187,3 +187,8 @@ class EngineRoom:
 
     def _describe(self, role: str, name: str, description: str) -> None:
         self.engines.in_use.append(Engine(role, name, description or name))
+
+
+def takes_turns(config: "VoiceCallConfig", capabilities: CarrierCapabilities) -> bool:
+    """Whether a call begins without a media stream."""
+    return capabilities.media == "turns" or (capabilities.turns and not config.streaming.enabled)

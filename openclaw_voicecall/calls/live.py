@@ -136,9 +136,8 @@ class LiveCall:
             try:
                 await self.session.parts.carrier.limit_duration(self.session.leg, limit)
             except (VendorError, OSError) as error:
-                data = {"hop": "carrier", "provider": "limit", "detail": str(error)}
                 action = "tried again" if delay else "only this process ends the call in time"
-                self.session.note("vendor-failed", {**data, "action": action})
+                self.session.carrier_failed("limit", str(error), action)
                 if delay is not None:
                     await asyncio.sleep(delay)
             else:

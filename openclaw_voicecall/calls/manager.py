@@ -16,7 +16,7 @@ from openclaw_voicecall.api.store import CallRecord, CallStore
 from openclaw_voicecall.calls import assembly
 from openclaw_voicecall.calls.addresses import Addresses
 from openclaw_voicecall.calls.admission import Admissions
-from openclaw_voicecall.calls.engines import EngineRoom
+from openclaw_voicecall.calls.engines import EngineRoom, takes_turns
 from openclaw_voicecall.calls.journal import JournalHub
 from openclaw_voicecall.calls.live import LIMIT_MARGIN, LiveCall, LiveCalls
 from openclaw_voicecall.calls.memory import Memory, nothing
@@ -212,15 +212,7 @@ class CallManager:
                 )
             )
         except (VoiceCallError, OSError) as error:
-            session.note(
-                "vendor-failed",
-                {
-                    "hop": "carrier",
-                    "provider": call.carrier,
-                    "detail": str(error),
-                    "action": "the call is not placed",
-                },
-            )
+            session.carrier_failed(call.carrier, str(error), "the call is not placed")
             reason = EndReason.CARRIER_ERROR if isinstance(error, VendorError) else EndReason.FAILED
             session.post(e.CallEnded(reason))
         else:
@@ -416,7 +408,7 @@ class CallManager:
 
     def _policy(self, offer: CallOffer, plan: CallPlan, recording: Path | None) -> CallPolicy:
         abilities = self.engines.capabilities[offer.carrier]
-        recorded = recording is not None and not assembly.takes_turns(self.config, abilities)
+        recorded = recording is not None and not takes_turns(self.config, abilities)
         lines = must_say(self.config, offer, plan.policy.greeting, recorded=recorded)
         policy = replace(plan.policy, must_say=lines)
         return assembly.tuned_policy(policy, self.config, abilities, interims=self.engines.interims)
@@ -467,9 +459,6 @@ class CallManager:
             order = replace(order, reason=EndReason.BUSY)
         entry.order.set_result(order)
 
-    def _takes_turns(self, entry: LiveCall) -> bool:
-        return self.engines.capabilities[entry.record.carrier].turns
-
     def _detects_machines(self, carrier: str) -> bool:
         return self.config.outbound.machine_detection and self.engines.capabilities[carrier].machine_detection
 
@@ -481,6 +470,6 @@ class CallManager:
             call_id=entry.record.call_id,
             stream_url=self.addresses.stream(entry.record.carrier, token),
             fallback_text=self.config.phrases.bridge
-            if self._takes_turns(entry)
+            if entry.session.parts.capabilities.turns
             else entry.plan.policy.goodbye,
         )

@@ -41,7 +41,7 @@ _API_KEY_VARIABLES = {
     "together": ("TOGETHER_API_KEY",),
     "ollama": ("OLLAMA_API_KEY",),
 }
-_VENDOR_GROUPS = (
+_VENDOR_GROUPS: tuple[tuple[str, ...], ...] = (
     ("streaming", "providers"),
     ("tts", "providers"),
     ("realtime", "providers"),
@@ -147,9 +147,10 @@ def fill_from_openclaw_names(tree: Tree, model: type[CamelModel], env: Mapping[s
     if look_up(tree, ("tunnel", "provider")) == "ngrok":
         wanted["tunnel", "ngrokAuthToken"] = ("NGROK_AUTHTOKEN",)
         wanted["tunnel", "ngrokDomain"] = ("NGROK_DOMAIN",)
+    named = {group: _named(tree, group) for group in _VENDOR_GROUPS}
     for path, variables in wanted.items():
         section = look_up(tree, path[:-1])
-        vendors = _named(tree, path[:-2]) if path[:-2] in _VENDOR_GROUPS else frozenset()
+        vendors = named.get(path[:-2], frozenset())
         wants = isinstance(section, dict) or (section is MISSING and path[-2] in vendors)
         if wants and shape_at(model, path) is not None:
             tree = _filled(tree, path, variables, env)

@@ -69,8 +69,7 @@ class Absence:
             try:
                 status = await session.parts.carrier.fetch_status(session.leg)
             except (VendorError, OSError) as error:
-                data = {"hop": "carrier", "provider": "status", "detail": str(error), "action": "asked again"}
-                session.note("vendor-failed", data)
+                session.carrier_failed("status", str(error), "asked again")
                 continue
             if status.state == "ended":
                 self._asking = None  # what follows must not cancel this task

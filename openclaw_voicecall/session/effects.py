@@ -92,12 +92,7 @@ async def _send_digits_by_carrier(session: "CallSession", digits: str) -> None:
 
 
 def _digits_failed(session: "CallSession", detail: str) -> None:
-    _carrier_failed(session, "digits", detail, "the digits were not sent")
-
-
-def _carrier_failed(session: "CallSession", operation: str, detail: str, action: str) -> None:
-    data = {"hop": "carrier", "provider": operation, "detail": detail, "action": action}
-    session.note("vendor-failed", data)
+    session.carrier_failed("digits", detail, "the digits were not sent")
 
 
 async def _transfer(session: "CallSession", to: str) -> None:
@@ -114,7 +109,7 @@ async def _transfer(session: "CallSession", to: str) -> None:
             session.leg, to, caller_id=session.own_number, limit=session.call.policy.transfer_duration
         )
     except (VendorError, OSError) as error:
-        _carrier_failed(session, "transfer", str(error), "the agent goes on")
+        session.carrier_failed("transfer", str(error), "the agent goes on")
         session.post(TransferFailed(str(error)))
 
 
@@ -124,7 +119,7 @@ async def _take_back(session: "CallSession") -> None:
     try:
         await session.parts.carrier.take_over(session.leg)
     except (VendorError, OSError) as error:
-        _carrier_failed(session, "take back", str(error), "given up")
+        session.carrier_failed("take back", str(error), "given up")
 
 
 async def hang_up(session: "CallSession") -> None:
@@ -137,10 +132,7 @@ async def hang_up(session: "CallSession") -> None:
         try:
             await session.parts.carrier.hang_up(session.leg)
         except (VendorError, OSError) as error:
-            session.note(
-                "vendor-failed",
-                {"hop": "carrier", "provider": "hang-up", "detail": str(error), "action": "tried again"},
-            )
+            session.carrier_failed("hang-up", str(error), "tried again")
             await asyncio.sleep(delay)
         else:
             break

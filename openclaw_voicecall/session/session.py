@@ -163,6 +163,11 @@ class CallSession:
         if not self._ended.is_set():
             self._journal(word, data, (), self.call)
 
+    def carrier_failed(self, operation: str, detail: str, action: str) -> None:
+        """Write down that the carrier did not do something, and what is done about it."""
+        data = {"hop": "carrier", "provider": operation, "detail": detail, "action": action}
+        self.note("vendor-failed", data)
+
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
         """Run something as part of the call; it is cancelled when the call is released."""
         if self._group is None or self.released:

@@ -110,13 +110,11 @@ class Takeover:
         began = self._streams > self._asked_after
         again = began and self._streams < STREAMS
         if lost:
-            data = {
-                "hop": "carrier",
-                "provider": "media stream",
-                "detail": "it ended while the call goes on" if began else "it did not begin",
-                "action": "another one is opened" if again else "the carrier speaks and listens from here on",
-            }
-            self._session.note("vendor-failed", data)
+            self._session.carrier_failed(
+                "media stream",
+                "it ended while the call goes on" if began else "it did not begin",
+                "another one is opened" if again else "the carrier speaks and listens from here on",
+            )
         if again:
             self._asked_after = self._streams
         else:
@@ -138,9 +136,8 @@ class Takeover:
         if session.call.snapshot().media is not Media.FLOWING:
             apology = session.call.policy.apology
             if unanswered and apology:
-                session.post(
-                    e.SayRequested(apology)
-                )  # before the audio is back, else that is announced as well
+                # Before the audio is back, else that is announced as well.
+                session.post(e.SayRequested(apology))
             session.post(e.MediaConnected())
             # Of a turn that was heard in part nothing is said again; alone it would leave the caller waiting.
             cut_off = isinstance(self._failed, e.UtteranceFailed)
@@ -174,8 +171,7 @@ class Takeover:
         try:
             await session.parts.carrier.take_over(session.leg)
         except (VendorError, OSError) as error:
-            data = {"hop": "carrier", "provider": "take over", "detail": str(error), "action": "given up"}
-            session.note("vendor-failed", data)
+            session.carrier_failed("take over", str(error), "given up")
             self._gave_up = True
             session.post(event)
 
