@@ -21,8 +21,8 @@ from openclaw_voicecall.testing.emulators.chat_rules import (
     read_json,
     unknown_model,
 )
-from openclaw_voicecall.testing.emulators.serving import Emulator, Fault
-from openclaw_voicecall.testing.emulators.streams import Streams, break_off
+from openclaw_voicecall.testing.emulators.serving import Fault
+from openclaw_voicecall.testing.emulators.streams import AnsweringEmulator, break_off
 
 MODELS = ("grok-4-1-fast-reasoning", "grok-4.3", "gpt-5-mini", "gpt-5", "gpt-4o-mini")
 TOKEN = re.compile(r"\s*(?:\w+|[^\w\s])|\s+")
@@ -54,7 +54,7 @@ class ChatRequest:
         return list(self.body["messages"])
 
 
-class ChatEmulator(Emulator):
+class ChatEmulator(AnsweringEmulator):
     """`POST /v1/chat/completions`, streamed and whole, and `GET /v1/models`. Clients take `url + "/v1"`.
 
     Unknown parameters, roles, models and shapes are refused as OpenAI does, also tool results without a call and
@@ -105,26 +105,11 @@ class ChatEmulator(Emulator):
         self.replies = deque(replies)
         """What the model will say next."""
         self.requests: list[ChatRequest] = []
-        self.streams = Streams()
         self.token_delay = token_delay
         self.first_token_delay = first_token_delay
         self._key = key
         self._respond = respond
         self._scripted = bool(self.replies)
-
-    @property
-    def open_streams(self) -> int:
-        """Completions under way now."""
-        return self.streams.open
-
-    @property
-    def cancelled(self) -> int:
-        """Completions whose client went away before the end."""
-        return self.streams.cancelled
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition on `open_streams` or `cancelled` holds."""
-        await self.streams.until(condition)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Add the two routes of the API that a phone line needs, and the look-up of one model."""
@@ -140,10 +125,6 @@ class ChatEmulator(Emulator):
             "cancelled": self.cancelled,
             "models": self.models,
         }
-
-    async def stop(self) -> None:
-        """Let go of answers that hang."""
-        self.streams.stop()
 
     async def _list_models(self, request: web.Request) -> web.Response:
         if problem := self._refused(request):

@@ -1,6 +1,6 @@
 """ElevenLabs' text to speech, over HTTP and WebSockets, with a voice whose words can be recognised again."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -22,8 +22,7 @@ from openclaw_voicecall.testing.emulators.elevenlabs_rules import (
     unknown_voice,
 )
 from openclaw_voicecall.testing.emulators.elevenlabs_sockets import Socket, handshake_complaint
-from openclaw_voicecall.testing.emulators.serving import Emulator
-from openclaw_voicecall.testing.emulators.streams import Streams, break_off, pieces
+from openclaw_voicecall.testing.emulators.streams import AnsweringEmulator, break_off, pieces
 from openclaw_voicecall.testing.emulators.voices import babble
 
 VOICES = ("21m00Tcm4TlvDq8ikWAM", "54noaetjxv80HAvkIbfQ")
@@ -44,7 +43,7 @@ class Spoken:
     """The context it was said in, on a `multi-stream-input` socket."""
 
 
-class ElevenLabsEmulator(Emulator):
+class ElevenLabsEmulator(AnsweringEmulator):
     """The speech endpoints of ElevenLabs, and the look-ups a check makes. Clients take `url`.
 
     It is stricter than the vendor in two ways. The vendor ignores names it does not know in a body or a query: a
@@ -90,24 +89,9 @@ class ElevenLabsEmulator(Emulator):
         """What was said, in order."""
         self.bodies: list[dict[str, Any]] = []
         """The requests over HTTP that were in order."""
-        self.streams = Streams()
         self.sockets: set[Socket] = set()
         """Sockets that are open now."""
         self._key = key
-
-    @property
-    def open_streams(self) -> int:
-        """Utterances under way now."""
-        return self.streams.open
-
-    @property
-    def cancelled(self) -> int:
-        """Utterances whose client went away before the end."""
-        return self.streams.cancelled
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition on `open_streams`, `cancelled` or `sockets` holds."""
-        await self.streams.until(condition)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Add the speech endpoints and the harmless look-ups."""
@@ -130,7 +114,7 @@ class ElevenLabsEmulator(Emulator):
 
     async def stop(self) -> None:
         """Let go of answers that hang, and close the sockets."""
-        self.streams.stop()
+        await super().stop()
         for socket in list(self.sockets):
             await socket.close()
 

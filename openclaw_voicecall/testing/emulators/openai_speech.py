@@ -1,6 +1,6 @@
 """OpenAI's text to speech: raw 24 kHz samples in chunks that respect neither frames nor samples."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,8 +17,8 @@ from openclaw_voicecall.testing.emulators.chat_rules import (
     read_json,
     unknown_model,
 )
-from openclaw_voicecall.testing.emulators.serving import Emulator, Fault
-from openclaw_voicecall.testing.emulators.streams import Streams, break_off, pieces
+from openclaw_voicecall.testing.emulators.serving import Fault
+from openclaw_voicecall.testing.emulators.streams import AnsweringEmulator, break_off, pieces
 from openclaw_voicecall.testing.emulators.voices import babble
 
 SPEECH = "/v1/audio/speech"
@@ -50,7 +50,7 @@ class Said:
     instructions: str = ""
 
 
-class OpenAISpeechEmulator(Emulator):
+class OpenAISpeechEmulator(AnsweringEmulator):
     """`POST /v1/audio/speech` and `GET /v1/models`. Clients take `url + "/v1"`.
 
     Parameters and limits are those of the OpenAI SDK, types/audio/speech_create_params.py. Only `pcm` is made, 24 kHz
@@ -81,22 +81,7 @@ class OpenAISpeechEmulator(Emulator):
         self.chunk_delay = chunk_delay
         self.spoken: list[Said] = []
         """What was asked for, in order; requests that failed are not in it."""
-        self.streams = Streams()
         self._key = key
-
-    @property
-    def open_streams(self) -> int:
-        """Answers under way now."""
-        return self.streams.open
-
-    @property
-    def cancelled(self) -> int:
-        """Answers whose client went away before the end."""
-        return self.streams.cancelled
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition on `open_streams` or `cancelled` holds."""
-        await self.streams.until(condition)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Add the speech route and the harmless look-ups of models."""
@@ -108,10 +93,6 @@ class OpenAISpeechEmulator(Emulator):
         """What was said, and what is under way."""
         said = [{"text": said.text, "voice": said.voice, "model": said.model} for said in self.spoken]
         return {"spoken": said, "open_streams": self.open_streams, "cancelled": self.cancelled}
-
-    async def stop(self) -> None:
-        """Let go of answers that hang."""
-        self.streams.stop()
 
     async def _list_models(self, request: web.Request) -> web.Response:
         if problem := self._refused(request):

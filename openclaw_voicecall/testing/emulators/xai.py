@@ -10,13 +10,13 @@ from typing import ClassVar
 
 from aiohttp import web
 
-from openclaw_voicecall.testing.emulators.serving import Fault
-from openclaw_voicecall.testing.emulators.streams import (
+from openclaw_voicecall.testing.emulators.listening import (
     FAULTS,
     ListeningEmulator,
     ListeningRecord,
     ListeningSocket,
 )
+from openclaw_voicecall.testing.emulators.serving import Fault
 from openclaw_voicecall.testing.emulators.utterances import Heard, What
 
 PARAMETERS = frozenset(
