@@ -57,7 +57,7 @@ async def _service(state: StateDir) -> AsyncIterator[ControlClient]:
     service = state.read_service()
     if service is None:
         raise ServiceNotRunning(f"no service is running on {state.path}")
-    async with ControlClient(service["socket"]) as client:
+    async with ControlClient.of(service) as client:
         yield client
 
 

@@ -46,7 +46,7 @@ async def running_service(invocation: Invocation) -> AsyncIterator[ControlClient
         raise ServiceNotRunning(
             f"no service is running on {state.path}; start one with: openclaw-voicecall serve"
         )
-    async with ControlClient(service["socket"]) as client:
+    async with ControlClient.of(service) as client:
         yield client
 
 

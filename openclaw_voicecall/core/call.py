@@ -143,6 +143,9 @@ class Call:
             e.TransferRequested: self._on_transfer,
             e.TransferAnswered: self._on_transfer_answered,
             e.TransferFailed: self._on_transfer_failed,
+            e.ClipPlayed: lambda fact, now: floor.write(
+                "agent", fact.text, floor.turn, interrupted=fact.interrupted
+            ),
             e.SayRequested: self._on_say,
             e.DigitsRequested: self._on_digits,
             e.HangUpRequested: self._on_hang_up,

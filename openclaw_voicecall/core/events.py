@@ -192,6 +192,14 @@ class UtteranceFailed(Event):
     partly: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ClipPlayed(Event):
+    """Words that belong to no turn were heard, to bridge a silence; `interrupted` before their end."""
+
+    text: str
+    interrupted: bool = False
+
+
 # What the owner asks for.
 
 

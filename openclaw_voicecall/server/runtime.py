@@ -16,8 +16,8 @@ from openclaw_voicecall.calls.addresses import Addresses
 from openclaw_voicecall.calls.admission import Admissions
 from openclaw_voicecall.calls.engines import LOCAL_LINE, EngineRoom
 from openclaw_voicecall.calls.journal import JournalHub
+from openclaw_voicecall.calls.making import CallTools
 from openclaw_voicecall.calls.manager import CallManager
-from openclaw_voicecall.calls.restore import close_left_over
 from openclaw_voicecall.calls.tokens import StreamTokens
 from openclaw_voicecall.errors import StoreError
 from openclaw_voicecall.plugins import Registry, load_settings
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
-    """Open everything, close what earlier processes left, and listen; on the way out drain and close.
+    """Open everything, listen, and end the calls that earlier processes left; on the way out drain and close.
 
     Raises:
         ConfigError: The configuration is wrong.
@@ -58,6 +58,7 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
         short_local = options.ephemeral and config.provider == LOCAL_LINE
         listening = sites.bind(config, ephemeral=short_local)
         stack.callback(listening.close)
+        control = sites.bind_control(stack, config, state)
         here = sites.address(listening)
         reach = await open_reach(
             stack, config, here, memory=state.path / "tunnel.json", wanted=not short_local
@@ -70,13 +71,22 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
             config=config,
             notices=(*loaded.notices, *reach.notices, *_legal_notices(config, manager)),
             url=f"http://{here}",
-            socket_path=state.control_socket(),
+            socket_path=control.socket_path,
+            control_url=control.url,
+            token_file=control.token_file,
             started=manager.clock.wall(),
             engines=manager.engines.in_use,
         )
-        await close_left_over(store, manager.engines.carriers, manager.clock, shared[HUB])
-        await sites.serve_public(stack, registry, config, shared, listening)
-        await sites.serve_control(stack, service, shared)
+        public = await sites.serve_public(stack, registry, config, shared, listening)
+        service.gauges = {
+            "streams": lambda: public.media.open_streams,
+            "tokens": lambda: len(shared[TOKENS]),
+            "strangers": lambda: len(public.crowd),
+            "strangersShed": lambda: public.crowd.shed,
+        }
+        # After the public site, so that carriers are answered meanwhile; on the way out before it, for the same reason.
+        await stack.enter_async_context(manager.reconciled())
+        await sites.serve_control(stack, service, shared, control)
         state.write_service(service.address())
         _handle_signals(stack, service)
         try:
@@ -148,7 +158,7 @@ async def _open_calls(
     await room.open()
     for lifespan in registry.manager.hook.voicecall_lifespan(runtime=runtime):
         await stack.enter_async_context(lifespan)
-    manager = CallManager(
+    tools = CallTools(
         config=config,
         room=room,
         admissions=Admissions(registry.collect("voicecall_register_policies", config=config)),
@@ -160,6 +170,7 @@ async def _open_calls(
         recordings=state.recordings,
         addresses=addresses,
     )
+    manager = CallManager(tools)
     return manager, {MANAGER: manager, STORE: store, HUB: hub, TOKENS: tokens, CLOCK: clock}
 
 

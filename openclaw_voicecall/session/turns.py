@@ -103,6 +103,13 @@ class TurnLine:
     def detach(self) -> None:
         """Nothing to do: there is no stream."""
 
+    def forget(self, utterance: int) -> None:
+        """Say this utterance no more."""
+        self._waiting = [text for text in self._waiting if text.utterance != utterance]
+
+    def cut_clip(self) -> None:
+        """Nothing to do: clips are played on streams only."""
+
     def send_tones(self, digits: str) -> bool:
         """Have the carrier press these keys before it says anything else."""
         self._digits += digits

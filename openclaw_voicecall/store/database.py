@@ -43,7 +43,7 @@ class Database:
                 self._prepare(self._connection)
         except OSError as error:
             raise StoreError(f"The call database {self.path} cannot be opened: {error.strerror}.") from error
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise explain(self.path, error) from error
 
     def transact(self, statements: Sequence[tuple[str, Sequence[tuple[Any, ...]]]]) -> list[int]:
@@ -80,7 +80,7 @@ class Database:
             return []
         try:
             return self._connection.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise explain(self.path, error) from error
 
     def close(self) -> None:
@@ -156,7 +156,7 @@ _SENTENCES: tuple[tuple[tuple[str, ...], str], ...] = (
         "Until then nothing new is kept ({reason}).",
     ),
     (
-        ("SQLITE_CORRUPT", "SQLITE_NOTADB"),
+        ("SQLITE_CORRUPT", "SQLITE_NOTADB", "UnicodeDecodeError"),
         "{path} is damaged or not a call database ({reason}). It was left as it is: restore a backup, try "
         "`sqlite3 {path} .recover`, or move the file away to start with an empty one.",
     ),

@@ -164,6 +164,11 @@ def render(ulaw: bytes, output_format: str) -> bytes:
     return samples[np.arange(len(samples) * rate // 8000) * 8000 // rate].tobytes()
 
 
+def silence_like(sound: bytes, output_format: str) -> bytes:
+    """A recording of silence that is as long as a sound."""
+    return {"ulaw_8000": b"\xff", "alaw_8000": b"\xd5"}.get(output_format, b"\0") * len(sound)
+
+
 def _complaints(query: Mapping[str, str], body: Mapping[str, Any]) -> Iterator[Complaint]:
     for name in sorted(query.keys() - QUERY_KEYS):
         yield _surplus(("query", name))

@@ -49,6 +49,8 @@ class TwilioEmulator(Emulator):
         clips: Learns what the carrier says in `<Say>`.
         answer_limit: Seconds in which the application has to answer; 15 at Twilio.
         ports: Which port is signed in webhooks.
+        stream_port: Port on this machine to which media sockets are opened, where it is not the one that they were
+            asked to: of a `FaultProxy`, which then harms streams and leaves webhooks alone.
     """
 
     vendor: ClassVar[str] = "twilio"
@@ -83,6 +85,7 @@ class TwilioEmulator(Emulator):
         clips: ClipBook | None = None,
         answer_limit: float = ANSWER_LIMIT,
         ports: Ports = "as-is",
+        stream_port: int | None = None,
     ) -> None:
         super().__init__(port=port)
         self.account_sid = account_sid
@@ -105,6 +108,8 @@ class TwilioEmulator(Emulator):
         """Who is at the numbers that calls are transferred to; somebody who answers, where nothing is said."""
         self.voice: Callable[[str], bytes] = babble
         """Renders what the carrier says in mu-law."""
+        self.stream_port = stream_port
+        """Where media sockets are opened to, if not where they were asked to."""
         self._recognizer, self._clips = recognizer, clips
         self._placed: asyncio.Queue[Call] = asyncio.Queue()
         self.courier = Courier(
@@ -232,5 +237,6 @@ class TwilioEmulator(Emulator):
             stamp=self.stamp,
             parameters={p.attributes["name"]: p.attributes["value"] for p in noun.children},
             bidirectional=bidirectional,
+            port=self.stream_port,
             faults=faults,
         )

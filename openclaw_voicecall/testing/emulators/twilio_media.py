@@ -65,6 +65,8 @@ class MediaStream:
     """Told of every message of the application that is in order."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     bidirectional: bool = True
+    port: int | None = None
+    """Where on this machine it is opened to, if not where its address says."""
     faults: StreamFaults = field(default_factory=StreamFaults)
 
     started: asyncio.Event = field(default_factory=asyncio.Event)
@@ -138,9 +140,13 @@ class MediaStream:
     async def _open(self, session: aiohttp.ClientSession, signature: str) -> aiohttp.ClientWebSocketResponse:
         headers = {"X-Twilio-Signature": signature, "User-Agent": "Twilio.TmeWs/1.0"}
         limits = aiohttp.ClientWSTimeout(ws_close=CLOSE_LIMIT)
+        url = URL(self.url, encoded=True)
+        if self.port is not None:
+            headers["Host"] = url.authority
+            url = url.with_scheme("ws").with_host("127.0.0.1").with_port(self.port)
         try:
             async with asyncio.timeout(OPEN_LIMIT):
-                return await session.ws_connect(URL(self.url, encoded=True), headers=headers, timeout=limits)
+                return await session.ws_connect(url, headers=headers, timeout=limits)
         except TimeoutError:
             raise _Refused(31901, f"Stream - WebSocket - Connection Timeout: {self.url}") from None
         except aiohttp.WSServerHandshakeError as error:

@@ -1,0 +1,149 @@
+"""Nobody waits in silence: when sound is due and none leaves, a ladder of remedies is climbed.
+
+Every hop of a call has limits of its own and reports its failures. This watch believes none of them. It knows from the
+line meter what the far party can hear, and from the core whether they wait for something. After a while of silence a
+clip is played, every time. When that does not bring the talk back, the hop that keeps it up is replaced, then the
+carrier is asked to speak, and in the end there is a goodbye.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from openclaw_voicecall.core import events as e
+from openclaw_voicecall.core.reasons import EndReason
+from openclaw_voicecall.core.state import Agent, Caller, CallView, Leg, Media
+from openclaw_voicecall.session.clips import Clips
+from openclaw_voicecall.session.speaking import Speaking
+
+if TYPE_CHECKING:
+    from openclaw_voicecall.session.session import CallSession
+
+LOOK_EVERY: Final = 0.2
+"""Seconds between two looks."""
+STALE: Final = 1.0
+"""Seconds by which a look may be late. After a longer sleep of the whole process, what it finds is of no worth yet."""
+FRAMES_LIMIT: Final = 3.0
+"""Seconds that frames of a carrier which sends silence too may stay away."""
+BUSY: Final = frozenset({Agent.THINKING, Agent.SPEAKING, Agent.DRAINING, Agent.YIELDED})
+
+
+class LineWatch:
+    """Watches the line of one call.
+
+    Args:
+        session: The call.
+        clips: What is played at once.
+        limit: Seconds of silence until something is done.
+        late_after: Seconds after the caller's last word from which on the clip says that it takes long.
+    """
+
+    def __init__(self, session: "CallSession", clips: Clips, *, limit: float, late_after: float) -> None:
+        self._session = session
+        self._clips = clips
+        self._limit = limit
+        self._late_after = late_after
+        self._rung = 0
+        """Clips played since sound is due."""
+
+    def moved(self) -> None:
+        """The core has moved: sound may be due from now on, or no more."""
+        self._session.meter.set_due(self._is_due(self._session.call.snapshot()))
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        clock = self._session.clock
+        while True:
+            slept = clock.monotonic()
+            await asyncio.sleep(LOOK_EVERY)
+            if clock.monotonic() - slept < LOOK_EVERY + STALE:
+                self._look()
+
+    def _look(self) -> None:
+        session = self._session
+        view = session.call.snapshot()
+        due = self._is_due(view)
+        session.meter.set_due(due)
+        if not due:
+            self._rung = 0
+        voice = session.parts.speaking
+        if not isinstance(voice, Speaking) or view.leg is not Leg.UP or view.media is not Media.FLOWING:
+            return
+        if why := self._dead_stream(voice):
+            self._give_up_stream(why)
+        elif session.meter.silence() >= self._limit:
+            self._climb(view, voice)
+
+    def _is_due(self, view: CallView) -> bool:
+        """Whether the far party is quiet and waits for sound of ours."""
+        ears = self._session.parts.listening
+        if view.leg is not Leg.UP or view.media is not Media.FLOWING or view.transferring or ears is None:
+            return False
+        if ears.voice_sounds or (view.caller is Caller.TALKING and not ears.words_owed):
+            return False
+        if view.agent in BUSY:
+            return True
+        answers = self._session.call.policy.respond and not view.machine
+        return answers and (view.caller is Caller.PAUSED or ears.words_owed)
+
+    def _dead_stream(self, voice: Speaking) -> str:
+        if why := voice.stalled():
+            return why
+        return "no audio comes" if self._session.meter.frames_missing() >= FRAMES_LIMIT else ""
+
+    def _give_up_stream(self, why: str) -> None:
+        if action := self._session.takeover.renew_stream(why):
+            self._tell("media stream", why, action)
+
+    def _climb(self, view: CallView, voice: Speaking) -> None:
+        """Play a clip; from the second time in a turn on, do something about the hop as well."""
+        self._rung += 1
+        hop, why = self._culprit(view, voice)
+        actions = [self._play_clip(view, voice)]
+        ears = self._session.parts.listening
+        if ears is not None:
+            ears.bridged()
+        if self._rung > 1 and hop == "transcriber" and ears is not None:
+            ears.give_up(why)
+            actions.append("another transcriber listens")
+        elif self._rung > 1 and hop == "synthesizer":
+            actions.append(self._replace_voice(view, voice, why))
+        self._tell(hop, why, " and ".join(action for action in actions if action))
+
+    def _culprit(self, view: CallView, voice: Speaking) -> tuple[str, str]:
+        """The hop that is waited for, and what it does not do."""
+        if view.agent is Agent.IDLE or view.agent is Agent.YIELDED:
+            return "transcriber", "no words of what the caller said come"
+        if voice.sounds or voice.unsaid(view.turn):
+            return "synthesizer", "nothing can be heard of what is to be said"
+        if view.agent is Agent.DRAINING:
+            return "media stream", "nobody says that all was played"
+        return "responder", "no words to say come"
+
+    def _play_clip(self, view: CallView, voice: Speaking) -> str:
+        session = self._session
+        deadline = session.deadlines.current
+        late = not deadline.late and session.clock.monotonic() - deadline.asked >= self._late_after
+        clip = self._clips.find(late=late, said=[order.text for order in voice.unsaid(view.turn)])
+        if not voice.play_clip(clip):
+            return ""
+        if clip.text:
+            deadline.late = deadline.late or late
+            return f"a clip is played: {clip.text}"
+        return "a sound is played"
+
+    def _replace_voice(self, view: CallView, voice: Speaking, why: str) -> str:
+        session = self._session
+        if voice.give_up(why):
+            return "the synthesizer is given up"
+        if self._rung == 2:
+            return ""
+        unsaid = voice.unsaid(view.turn)
+        if unsaid and session.takeover.instead_of(e.UtteranceFailed(unsaid[0].utterance, why)):
+            return "the carrier speaks instead"
+        goodbye = session.call.policy.goodbye
+        session.post(e.HangUpRequested(EndReason.SYNTHESIS_FAILED, "" if view.last_words else goodbye))
+        return "the call is ended"
+
+    def _tell(self, hop: str, why: str, action: str) -> None:
+        seconds = round(self._session.meter.silence(), 2)
+        self._session.note("line-silent", {"hop": hop, "detail": why, "seconds": seconds, "action": action})
