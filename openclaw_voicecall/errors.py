@@ -368,6 +368,7 @@ _SHORTEST_SECRET: Final = 4
 """Characters; shorter words would be struck out of ordinary text, and nobody has such a key."""
 _CREDENTIALS: Final = re.compile(r"(?i)\b((?:basic|bearer|token)\s+)(?=\S*\d)[\w.~+/=:-]{8,}")
 """What stands in a header, also in a form that nobody told us of."""
+_IN_ADDRESS: Final = re.compile(r"(://[^\s/:@]*:)[^\s/@]+(@)")
 _secrets: tuple[str, ...] = ()
 
 
@@ -390,4 +391,4 @@ def quiet(text: str) -> str:
     """A text without the secrets that are known, and without what a header carries."""
     for secret in _secrets:
         text = text.replace(secret, _MASK)
-    return _CREDENTIALS.sub(rf"\1{_MASK}", text)
+    return _IN_ADDRESS.sub(rf"\1{_MASK}\2", _CREDENTIALS.sub(rf"\1{_MASK}", text))

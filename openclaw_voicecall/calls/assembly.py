@@ -57,15 +57,7 @@ def equip(
     """
     capabilities = engines.capabilities[record.carrier]
     by_turns = takes_turns(config, capabilities)
-    recorder = None
-    if recording and not by_turns:
-        notice = any(line.name == RECORDING_LINE for line in session.call.policy.must_say)
-        recorder = CallRecorder(
-            recording,
-            session.clock,
-            awaits_notice=notice,
-            failed=lambda detail: session.note("recording-failed", {"detail": detail}),
-        )
+    recorder = _recorder(session, recording) if recording and not by_turns else None
     chain = engines.synthesizers.get(plan.synthesizer) or engines.synthesizers.get("", ())
     lead = config.playout.lead_ms / 1000
     echo = EchoGate(lead=lead) if config.interruptions.ignore_echo else None
@@ -101,6 +93,15 @@ def equip(
         watch=None if by_turns else _watch(session, plan, config, chain),
         capabilities=capabilities,
         may_dial=may_dial,
+    )
+
+
+def _recorder(session: CallSession, recording: Path) -> CallRecorder:
+    return CallRecorder(
+        recording,
+        session.clock,
+        awaits_notice=any(line.name == RECORDING_LINE for line in session.call.policy.must_say),
+        failed=lambda detail: session.note("recording-failed", {"detail": detail}),
     )
 
 

@@ -56,13 +56,9 @@ def after(
         changes["answered_at"] = now
     if event == "line-figures":
         changes["line"] = LineFigures(**data)
-    policy = call.policy
-    if any(order["command"] == "TransferCall" for order in commands):
-        deadline = now + policy.transfer_limit + policy.transfer_duration
-        changes["metadata"] = {**record.metadata, HANDED_OVER: True, DEADLINE: round(deadline, 3)}
-    if event == "TransferFailed" and record.metadata.get(HANDED_OVER):
-        deadline = now + policy.max_duration
-        changes["metadata"] = not_handed_over(record) | {DEADLINE: round(deadline, 3)}
+    metadata = _after_transfer(record, event, commands, call, now)
+    if metadata is not record.metadata:
+        changes["metadata"] = metadata
     lines = tuple(
         TranscriptLine(
             speaker=order["speaker"],
@@ -84,11 +80,26 @@ def after(
             changes["ended_at"] = now
             changes["end_reason"] = str(order["reason"])
     leg = call.snapshot().leg
-    if leg is Leg.ENDING or (leg is Leg.ENDED and changes.get("ended_at", record.ended_at) is None):
+    if leg is Leg.ENDING or (leg is Leg.ENDED and leg_open):
         state = ENDING
+    elif leg is Leg.ENDED and changes.get("ended_at", record.ended_at) is None:
+        state = record.state  # the entry that closes it is the next
     if state != record.state:
         changes["state"] = state
     return replace(record, **changes) if changes else record
+
+
+def _after_transfer(
+    record: CallRecord, event: str, commands: tuple[dict[str, Any], ...], call: Call, now: float
+) -> dict[str, Any]:
+    """The metadata with what an entry says of a transfer; the same object when it says nothing."""
+    policy = call.policy
+    if any(order["command"] == "TransferCall" for order in commands):
+        deadline = now + policy.transfer_limit + policy.transfer_duration
+        return {**record.metadata, HANDED_OVER: True, DEADLINE: round(deadline, 3)}
+    if event == "TransferFailed" and record.metadata.get(HANDED_OVER):
+        return not_handed_over(record) | {DEADLINE: round(now + policy.max_duration, 3)}
+    return record.metadata
 
 
 def not_handed_over(record: CallRecord) -> dict[str, Any]:

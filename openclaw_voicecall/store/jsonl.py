@@ -222,8 +222,10 @@ def _text(line: dict[str, Any], key: str) -> str:
 
 def _seconds(line: dict[str, Any], key: str) -> float:
     value = line.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _END_OF_TIME:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{key} is missing" if value is None else f"{key} is not a time in milliseconds")
+    if not 0 <= value < _END_OF_TIME:
+        raise ValueError(f"{key} is too large or too small for a time in milliseconds")
     return value / 1000
 
 

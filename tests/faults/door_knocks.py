@@ -31,7 +31,7 @@ from fuzz_carriers import (
     twilio_request,
 )
 from fuzz_files import BODIES
-from raw_line import RawLine, connected, media, message, new_leg, start
+from raw_line import RawLine, connected, media, new_leg, start
 
 from openclaw_voicecall.testing.fuzzing_kinds import NUMBERS, TEXTS, Binary, JsonText, Text, Tree
 from openclaw_voicecall.testing.service import RunningService
@@ -139,9 +139,11 @@ class Knocks:
             return data
 
         await self._all([broken() for _ in range(count)], lambda data: self._exchange(self._public, data))
-        at_owners = lambda: asyncio.open_unix_connection(self._owners)  # noqa: E731 as `_public`
         whole = [*known, *(broken() + b"\r\n\r\n" for _ in range(count // 4))]
-        await self._all(whole, lambda data: self._exchange(at_owners, data, cut_off=False))
+        await self._all(whole, lambda data: self._exchange(self._at_owners, data, cut_off=False))
+
+    async def _at_owners(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_unix_connection(self._owners)
 
     async def webhooks(self, count: int) -> None:
         """Weird requests with right signatures."""
@@ -391,6 +393,3 @@ def resident_mib(pid: int) -> float:
     """Memory that a process has in use."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-__all__ = ["CONFIG", "Knocks", "genuine_call", "message", "resident_mib"]

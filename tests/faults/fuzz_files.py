@@ -540,11 +540,11 @@ TARGETS = (
     ),
     Target(
         name="settings",
-        kind=Tree(),
+        kind=Tree(8_000),
         make=lambda random: CONFIG,
         feed=load,
         refusals=(ConfigError,),
-        seconds=0.3,
+        seconds=0.5,  # the owner's own, and each of some thousand mistakes is told
         parsers=(
             f"{HERE}.config.load",
             f"{HERE}.config.fields",
@@ -554,11 +554,11 @@ TARGETS = (
     ),
     Target(
         name="environment",
-        kind=Tree(),
+        kind=Tree(8_000),
         make=environment,
         feed=load_environment,
         refusals=(ConfigError,),
-        seconds=0.3,
+        seconds=0.5,  # the owner's own, and each of some thousand mistakes is told
         parsers=(f"{HERE}.config.environment",),
     ),
     Target(

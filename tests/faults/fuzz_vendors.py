@@ -433,15 +433,19 @@ def refuse_chat(answer: Any) -> None:
     waited_for(_respond(code, header_texts(answer.get("headers")), [content]))
 
 
+def is_token(text: str) -> bool:
+    """Whether a header may have this name (RFC 9110, 5.6.2), or nearly so."""
+    return bool(text) and text.isascii() and text.replace("-", "").isalnum()
+
+
 def header_texts(headers: Any) -> dict[str, str]:
     """Headers as an HTTP library would let them through."""
     texts = {str(name): str(value) for name, value in headers.items()} if isinstance(headers, dict) else {}
-    token = lambda text: bool(text) and text.isascii() and text.replace("-", "").isalnum()  # noqa: E731 RFC 9110
     plain = {
         name: "".join(char for char in value if char.isprintable() and char.isascii())
         for name, value in texts.items()
     }
-    return {name: value for name, value in plain.items() if token(name) and name.lower() not in _FRAMING}
+    return {name: value for name, value in plain.items() if is_token(name) and name.lower() not in _FRAMING}
 
 
 _FRAMING = ("content-encoding", "transfer-encoding", "content-length", "location")

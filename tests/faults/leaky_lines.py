@@ -54,8 +54,9 @@ from openclaw_voicecall.api.spec import ResponderSpec
 
 class Leaky:
     async def respond(self, request):
-        headers = {"Authorization": f"Bearer {os.environ['LEAKY_SECRET']}", "X-Caller": request.from_number}
-        raise RuntimeError(f"request to https://u:{os.environ['LEAKY_SECRET']}@example.com failed: {headers} {request.text}")
+        secret = os.environ["LEAKY_SECRET"]
+        headers = {"Authorization": f"Bearer {secret}", "X-Caller": request.from_number}
+        raise RuntimeError(f"request to https://u:{secret}@example.com failed: {headers}")
         yield
 
 

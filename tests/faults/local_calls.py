@@ -6,15 +6,17 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from many_calls import SETTLE, WARM_UP, Held, Tally, at_rest
+from holdings import Held, Tally
+from many_calls import SETTLE, WARM_UP, at_rest
 
 from openclaw_voicecall.cli.client import ControlClient
 from openclaw_voicecall.testing.service import RunningService
 
+_BEGINNING = "name: {name}\nring: 0.1\nsteps:\n  - wait: agent\n"
 SCRIPTS = {
-    "talk": "name: talk\nring: 0.1\nsteps:\n  - wait: agent\n  - say: What time is it, please?\n  - wait: agent\n  - hang_up\n",
-    "rude": "name: rude\nring: 0.1\nsteps:\n  - wait: agent\n  - say: Hello.\n  - silence: 0.3\n  - hang_up\n",
-    "busy": "name: busy\nanswer: busy\n",
+    "talk": _BEGINNING + "  - say: What time is it, please?\n  - wait: agent\n  - hang_up\n",
+    "rude": _BEGINNING + "  - say: Hello.\n  - silence: 0.3\n  - hang_up\n",
+    "busy": "name: {name}\nanswer: busy\n",
 }
 """Somebody who talks, somebody who is gone while the answer is made, and nobody free."""
 CAST = ("talk", "talk", "rude", "talk", "talk", "busy")
@@ -25,7 +27,7 @@ async def local_calls(count: int, at_once: int, folder: Path) -> Tally:
     """Hold so many calls and look at the process after each round of them."""
     scripts = {name: folder / f"{name}.yaml" for name in SCRIPTS}
     for name, script in scripts.items():
-        script.write_text(SCRIPTS[name], encoding="utf-8")
+        script.write_text(SCRIPTS[name].format(name=name), encoding="utf-8")
     tally = Tally(at_once)
     config = {"inboundPolicy": "open", "inboundGreeting": "Hello.", "maxConcurrentCalls": 2 * at_once}
     service = RunningService(folder / "s", port=0, config=config)

@@ -7,7 +7,6 @@ so a call notices nothing.
 import asyncio
 import os
 import tempfile
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -169,8 +168,8 @@ async def _restart(on: Stage, clock: SteppedClock) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def played() -> Iterator[Played]:
-    yield asyncio.run(play())
+def played() -> Played:
+    return asyncio.run(play())
 
 
 def _seconds(record: dict[str, Any], begin: str = "answeredAt", end: str = "endedAt") -> float:

@@ -46,20 +46,20 @@ async def knocks(service: RunningService) -> AsyncIterator[Knocks]:
 
 
 async def test_broken_requests_are_answered_or_cut_off(knocks: Knocks) -> None:
-    await knocks.http(count=int(os.environ.get("N", "150")))
+    await knocks.http(count=150)
     assert 400 in knocks.answers, knocks.answers
 
 
 async def test_weird_webhooks_with_right_signatures_are_answered(knocks: Knocks) -> None:
-    await knocks.webhooks(count=int(os.environ.get("N", "120")))
+    await knocks.webhooks(count=120)
     assert {200, 400} <= knocks.answers.keys(), knocks.answers
 
 
 async def test_garbage_on_media_streams_ends_them_and_nothing_else(knocks: Knocks) -> None:
     async with asyncio.timeout(60):
-        await knocks.media(count=int(os.environ.get("N", "60")))
+        await knocks.media(count=60)
 
 
 async def test_the_owners_api_refuses_what_it_cannot_use(knocks: Knocks) -> None:
-    await knocks.owner(count=int(os.environ.get("N", "300")))
+    await knocks.owner(count=300)
     assert {200, 404, 422} <= knocks.answers.keys(), knocks.answers

@@ -3,9 +3,11 @@
 import asyncio
 
 import pytest
-from many_calls import BROKEN, CAST, Tally, many_calls
+from holdings import Tally
+from many_calls import many_calls
+from short_callers import BROKEN, CAST
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
 CALLS = 60
 MIB_PER_CALL = 4.0

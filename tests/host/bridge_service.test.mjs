@@ -33,6 +33,14 @@ test("a child that is killed is back at once, and health tells the truth in betw
   assert.match(log.join("\n"), /error voice-call: The Python service was ended by SIGKILL/);
 });
 
+test("a program that Python started and left behind holds nothing up", async (t) => {
+  const { service } = serviceOf(t, "tunnel");
+  await service.start();
+  const { pid } = await status(service);
+  process.kill(pid, "SIGKILL");
+  await until(async () => (await status(service).catch(() => ({ pid }))).pid !== pid);
+});
+
 test("a child that dies again and again is started ever more seldom, and for ever", async (t) => {
   const { service, health } = serviceOf(t, "failed");
   await service.start(health);

@@ -8,6 +8,7 @@ with what they got. Every line that comes in is kept in the file FAKE_CHILD_LOG,
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -77,6 +78,8 @@ def main(scene):
         time.sleep(600)
     if scene == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if scene == "tunnel":  # started by us, and not gone with us
+        subprocess.Popen(["sleep", "20"])
     if scene == "drain":  # a last turn of a call that goes on
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=finish).start())
     if scene == "garbage":

@@ -18,7 +18,7 @@ FILE_LINES = 300
 
 @pytest.mark.parametrize("module", sorted(path.name for path in HERE.glob("bridge_*.test.mjs")))
 def test_the_bridge_keeps_its_promises(module: str) -> None:
-    command = [str(node()), "--test", "--test-reporter=spec", str(HERE / module)]
+    command = [str(node()), "--test", "--test-reporter=spec", "--test-timeout=30000", str(HERE / module)]
     env = {**os.environ, "BRIDGE_TEST_PYTHON": sys.executable}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

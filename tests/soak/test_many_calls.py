@@ -1,4 +1,4 @@
-"""What four hours of calls would leave behind, in short calls: over Twilio's line, and over the line of this machine."""
+"""What four hours of calls would leave behind, compressed into short calls: over Twilio's line and over our own."""
 
 import asyncio
 from pathlib import Path
@@ -22,7 +22,9 @@ def test_thousands_of_calls_leave_nothing_behind():
     assert sum(found.total() for found in tally.wrong_ends.values()) <= CALLS // 200, tally.wrong_ends
     assert tally.records == tally.calls == CALLS + tally.extra
     assert tally.open_records == 0
-    assert [held.slots for held in tally.looks] == [{"liveCalls": 0, "streams": 0, "tokens": 0}] * len(tally.looks)
+    assert [held.slots for held in tally.looks] == [{"liveCalls": 0, "streams": 0, "tokens": 0}] * len(
+        tally.looks
+    )
     assert tally.left_over == {}
     assert tally.slope < MIB_PER_100_CALLS, [round(held.mib, 1) for held in tally.looks]
     assert tally.mib_per_call <= MIB_PER_LIVE_CALL

@@ -141,8 +141,8 @@ def read_refusal(text: str) -> tuple[str, str]:
         return str(code), str(detail.get("message") or "")
     if isinstance(detail, list):
         faults = [item for item in detail if isinstance(item, dict)]
-        places = [item.get("loc") if isinstance(item.get("loc"), list) else [] for item in faults]
-        where = [".".join(map(str, place or ())) for place in places]
+        places: list[Any] = [item.get("loc") for item in faults]
+        where = [".".join(map(str, place)) if isinstance(place, list) else "" for place in places]
         return "", "; ".join(f"{place}: {item.get('msg')}" for place, item in zip(where, faults, strict=True))
     return "", str(detail)
 

@@ -7,6 +7,7 @@ import { BridgeError, LinePeer, messageOf } from "./lines.js";
 import { noPackage, noPython } from "./python.js";
 
 const MODULE = "openclaw_voicecall.host.openclaw";
+const LAST_LINES_MS = 200; // for what Python wrote in its last moment
 const LEVELS = /\s(DEBUG|INFO|WARNING|ERROR|CRITICAL)\s/;
 
 /**
@@ -139,8 +140,11 @@ export class Child {
     const [code, signal, error] = await new Promise((resolve) => {
       this.#process.once("error", (problem) => resolve([null, null, problem]));
       this.#process.once("close", (...how) => resolve(how));
+      // A program that Python started may hold its output open for as long as it likes.
+      this.#process.once("exit", (...how) => setTimeout(resolve, LAST_LINES_MS, how));
     });
     process.removeListener("exit", onExit);
+    for (const stream of [stdin, stdout, stderr]) stream.destroy();
     return this.#explain(python, code, signal, error);
   }
 
