@@ -223,6 +223,7 @@ def _turn_request(
         objective=plan.objective,
         language=plan.language,
         agent_id=plan.agent_id,
+        timeout=plan.response_timeout,
         can_send_digits=capabilities.dtmf_out != "none",
         can_transfer=capabilities.transfer
         and (record.direction == "outbound" if allowed is None else bool(allowed)),

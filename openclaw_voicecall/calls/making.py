@@ -79,6 +79,8 @@ class CallWish:
     """False for a call that is refused."""
     max_duration: float = 0.0
     """Seconds, where it is to be shorter than others."""
+    session_key: str = ""
+    """Names the memory of the talk, where it is not to be that of the number."""
 
 
 class CallMaker:
@@ -117,6 +119,8 @@ class CallMaker:
         tools, call_id = self.tools, self.tools.ids.call_id()
         plan = plan_call(tools.config, offer, message=wish.message, objective=wish.objective, call_id=call_id)
         plan = _no_longer_than(wish.max_duration, await tools.admissions.route(offer, plan))
+        if wish.session_key:
+            plan = replace(plan, session_key=wish.session_key)
         recording = assembly.recording_path(
             tools.config, tools.recordings, wish.record_dir, call_id, tools.clock.wall()
         )

@@ -170,7 +170,8 @@ class CallManager:
                 message=request.message,
                 objective=request.objective,
                 record_dir=request.record_dir,
-                metadata={**request.options, **metadata},
+                metadata={**request.options, **metadata, **_requester(request)},
+                session_key=request.session_key,
                 max_duration=request.max_duration,
             )
             return await self._maker.make(offer, wish)
@@ -213,3 +214,8 @@ class CallManager:
             known = ", ".join(sorted(self.engines.carriers))
             raise UnknownProvider(f"provider: no carrier {name!r} is open; open: {known}")
         return self.engines.carriers[name]
+
+
+def _requester(request: PlaceRequest) -> dict[str, str]:
+    key = request.requester_session_key
+    return {"requesterSessionKey": key} if key else {}

@@ -31,6 +31,10 @@ class PlaceRequest:
     record_dir: str = ""
     max_duration: float = 0.0
     """Seconds that the call may last; 0 for as long as others."""
+    session_key: str = ""
+    """Names the memory of the talk, where it is not to be that of the number."""
+    requester_session_key: str = ""
+    """Names the host's session that asked for the call and is to learn how it went."""
     options: dict[str, str] = field(default_factory=dict)
 
 

@@ -8,7 +8,7 @@ import click
 from openclaw_voicecall.cli.options import Invocation, common_options, echo_json, run
 
 if TYPE_CHECKING:
-    from openclaw_voicecall.cli.client import ControlClient
+    from openclaw_voicecall.server.client import ControlClient
 
 Answer = dict[str, Any]
 

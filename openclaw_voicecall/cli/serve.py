@@ -34,8 +34,8 @@ def serve(invocation: Invocation) -> None:
 
 
 async def _serve(invocation: Invocation) -> None:
-    from openclaw_voicecall.cli.client import ControlClient
     from openclaw_voicecall.cli.service import announce, log_to_stderr
+    from openclaw_voicecall.server.client import ControlClient
     from openclaw_voicecall.server.resources import keep_collections_short
     from openclaw_voicecall.server.runtime import ServiceOptions, run_service
 

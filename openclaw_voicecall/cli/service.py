@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openclaw_voicecall.cli.client import ControlClient
 from openclaw_voicecall.cli.options import Invocation
 from openclaw_voicecall.cli.settings import load_settings
 from openclaw_voicecall.cli.summary import engine_line
 from openclaw_voicecall.errors import ServiceNotRunning, VoiceCallError
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.store.statedir import StateDir
 
 if TYPE_CHECKING:

@@ -136,8 +136,10 @@ class TailscaleConfig(CamelModel):
 
 
 class WebhookSecurityConfig(CamelModel):
-    """Which forwarding headers are believed where `publicUrl` does not say what the public address is: then the one
-    that a carrier has signed is given out, too. Without these settings they are ignored."""
+    """Which forwarding headers are believed where `publicUrl` does not say what the public address is.
+
+    Then the address that a carrier has signed is given out, too. Without these settings the headers are ignored.
+    """
 
     allowed_hosts: tuple[Words, ...] = ()
     """Host names that `X-Forwarded-Host` may name; others are not believed."""

@@ -58,7 +58,9 @@ class MachineDetected(Event):
 
 @dataclass(frozen=True, slots=True)
 class MediaConnected(Event):
-    """Audio can flow both ways."""
+    """Audio can flow both ways. `unheard` tells that something the caller said was lost with the audio before."""
+
+    unheard: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from openclaw_voicecall.errors import CallNotFound, ConfigError, VoiceCallError
+from openclaw_voicecall.server.client import ControlClient
 
 Params = Mapping[str, Any]
 Result = dict[str, Any]
@@ -24,21 +25,6 @@ KEPT_OPERATIONS: Final = 100
 _CONNECTED: Final = "MediaConnected"
 
 
-class Control(Protocol):
-    """The control API, as `ControlClient` has it."""
-
-    async def place_call(self, order: dict[str, Any], *, key: str = "") -> Call: ...
-    async def get_call(self, call_id: str) -> Call: ...
-    async def list_calls(self, *, limit: int = 100, open_only: bool = False) -> list[Call]: ...
-    async def speak(self, call_id: str, message: str) -> Call: ...
-    async def continue_call(
-        self, call_id: str, message: str, *, timeout_ms: int | None = None
-    ) -> dict[str, Any]: ...
-    async def send_digits(self, call_id: str, digits: str) -> Call: ...
-    async def end_call(self, call_id: str, *, farewell: str = "") -> Call: ...
-    def feed(self, *, call_id: str | None = None, after: int = 0) -> Any: ...
-
-
 @dataclass(slots=True)
 class Operations:
     """Carries out what a host asks for.
@@ -47,11 +33,13 @@ class Operations:
         control: The service.
         default_number: `toNumber` of the configuration, called when nobody says whom to call.
         is_owner: Whether somebody with this number, on the line, may have the agent place calls.
+        end_after_turn: Has a call end once what the agent is just saying was heard; false when it says nothing.
     """
 
-    control: Control
+    control: ControlClient
     default_number: str = ""
     is_owner: Callable[[str], bool] = lambda number: False
+    end_after_turn: Callable[[str], bool] = lambda call_id: False
     _waiting: dict[str, asyncio.Task[Result]] = field(default_factory=dict)
     _numbers: Any = field(default_factory=lambda: count(1))
     _background: set[asyncio.Task[None]] = field(default_factory=set)
@@ -90,6 +78,8 @@ class Operations:
         asked_by = context.get("sessionKey") if isinstance(context, Mapping) else None
         if isinstance(asked_by, str):
             await self._check_own_call(action, params, asked_by)
+        if action == "end_call" and self.end_after_turn(str(params.get("callId"))):
+            return {"success": True}
         given = {name: value for name, value in params.items() if name not in ("action", "_ctx")}
         if action == "initiate_call" and isinstance(asked_by, str):
             given.setdefault("requesterSessionKey", asked_by)

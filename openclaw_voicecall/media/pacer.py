@@ -17,6 +17,7 @@ position that the caller reacted to.
 All times are seconds of one clock, given as `now`; audio is mu-law 8000 Hz, so bytes are samples.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf
@@ -134,6 +135,7 @@ class Pacer:
         self._held = False
         self._drain = 0.0
         self._lag = 0.0
+        self._late: deque[float] = deque(maxlen=3)
         self._seen = 0.0
         self._unplayed = False
         self.underruns = 0
@@ -348,6 +350,14 @@ class Pacer:
         if found.finished:
             now_missing = 0.0
         return now_missing, gaps + now_missing, seconds(found.sent - found.stretches[0].begin)
+
+    def played_until(self, time: float, now: float) -> None:
+        """The carrier says that it has just played what was estimated to end at this time.
+
+        The least late of the last few counts: one that was late on its way says nothing about where the carrier is.
+        """
+        self._late.append(max(0.0, now - time))
+        self._lag = min(self._late)
 
     def heard_until(self, time: float, now: float) -> None:
         """The caller's ear has come no further than where the carrier was estimated to be at this time."""

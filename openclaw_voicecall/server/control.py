@@ -72,6 +72,10 @@ class PlaceBody(CamelModel):
     """What the call is for; only the responder is told."""
     max_duration_seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
     """Longest time from the answer to the end; more than calls may last is refused. 0 for as long as they may."""
+    session_key: Name = ""
+    """Names the memory of the talk, where it is not to be that of the number."""
+    requester_session_key: Name = ""
+    """Names the host's session that asked for the call and is to learn how it went."""
     options: dict[Name, Name] = Field(default_factory=dict, max_length=100)
     """Settings of the carrier for this call. The local line knows `script`, `record` and `report`."""
 
@@ -146,6 +150,8 @@ class ControlDoor:
                 message=body.message,
                 mode=body.mode or manager.config.outbound.default_mode,
                 objective=body.objective,
+                session_key=body.session_key,
+                requester_session_key=body.requester_session_key,
                 record_dir=body.record_dir,
                 max_duration=body.max_duration_seconds,
                 options=options,

@@ -28,6 +28,7 @@ from openclaw_voicecall.server.service import Service, ServiceOptions
 from openclaw_voicecall.store.statedir import STATE_DIR_VARIABLE, StateDir
 
 if TYPE_CHECKING:
+    from openclaw_voicecall.api.host import Host
     from openclaw_voicecall.config.schema import VoiceCallConfig
 
 __all__ = ["Service", "ServiceOptions", "run_service"]
@@ -49,7 +50,8 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
         VendorError: The tunnel cannot be opened.
     """
     registry, loaded = load_settings(options.config_source, options.env, overrides=options.overrides)
-    config = loaded.config
+    host = options.host or registry.manager.hook.voicecall_provide_host()
+    config = _answered_by(host, loaded.config)
     async with AsyncExitStack() as stack:
         state = StateDir.open(options.state_dir or _named_state_dir(options.env) or config.store, options.env)
         stack.enter_context(state.acquire())
@@ -64,7 +66,9 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
             stack, config, here, memory=state.path / "tunnel.json", wanted=not short_local
         )
         config = reach.config
-        manager, shared = await _open_calls(stack, registry, config, state=state, store=store, here=here)
+        manager, shared = await _open_calls(
+            stack, registry, config, state=state, store=store, here=here, host=host
+        )
         reach.follow(manager.addresses)
         service = Service(
             manager=manager,
@@ -104,6 +108,16 @@ def _legal_notices(config: "VoiceCallConfig", manager: CallManager) -> tuple[str
     )
 
 
+def _answered_by(host: "Host | None", config: "VoiceCallConfig") -> "VoiceCallConfig":
+    """The configuration with the host's agent as responder, where it names no model or that very host."""
+    if host is None:
+        return config
+    name, _, agent = (config.response_model or host.name).partition("/")
+    if name != host.name:
+        return config
+    return config.model_copy(update={"response_model": f"host/{agent}" if agent else "host"})
+
+
 def _named_state_dir(env: Mapping[str, str]) -> Path | None:
     """The environment's state directory, which comes before the configuration's."""
     named = env.get(STATE_DIR_VARIABLE, "")
@@ -138,6 +152,7 @@ async def _open_calls(
     state: StateDir,
     store: CallStore,
     here: str,
+    host: "Host | None",
 ) -> tuple[CallManager, sites.Shared]:
     """Open the engines and what runs calls with them. `here` is the `host:port` we listen at."""
     clock, ids = SystemClock(), SystemIds()
@@ -151,7 +166,7 @@ async def _open_calls(
         ids=ids,
         state_dir=state.path,
         webhook_url=addresses.webhook,
-        host=registry.manager.hook.voicecall_provide_host(),
+        host=host,
         store=store,
     )
     room = EngineRoom(registry, config, runtime, stack)

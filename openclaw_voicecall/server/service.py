@@ -16,6 +16,7 @@ from openclaw_voicecall.server.resources import resources
 from openclaw_voicecall.session.breaker import State
 
 if TYPE_CHECKING:
+    from openclaw_voicecall.api.host import Host
     from openclaw_voicecall.config.schema import VoiceCallConfig
 
 
@@ -29,6 +30,8 @@ class ServiceOptions:
     ephemeral: bool = False
     """Listen on a free loopback port instead of the configured one: for one call from the command line."""
     env: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    host: "Host | None" = None
+    """The program we live in; where it is not given a plugin may know one."""
 
 
 @dataclass(slots=True)

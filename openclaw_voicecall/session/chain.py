@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from openclaw_voicecall.errors import VoiceCallError
+from openclaw_voicecall.errors import VoiceCallError, quiet
 from openclaw_voicecall.session.breaker import Breaker, State
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class Rotation(Generic[T]):
 def why_failed(error: Exception) -> str:
     """What is written down of a provider's error."""
     expected = isinstance(error, VoiceCallError | OSError) and str(error)
-    return str(error) if expected else f"{type(error).__name__} {error}".strip()
+    return quiet(str(error) if expected else f"{type(error).__name__} {error}".strip())
 
 
 def is_open(link: Link[T]) -> bool:

@@ -157,10 +157,7 @@ class Takeover:
             line = self._change_voice(line)
         if session.call.snapshot().media is not Media.FLOWING:
             apology = session.call.policy.apology
-            if unanswered and apology:
-                # Before the audio is back, else that is announced as well.
-                session.post(e.SayRequested(apology))
-            session.post(e.MediaConnected())
+            session.post(e.MediaConnected(unheard=unanswered))
             # Of a turn that was heard in part nothing is said again; alone it would leave the caller waiting.
             cut_off = isinstance(self._failed, e.UtteranceFailed)
             silent = cut_off and session.call.snapshot().agent is Agent.IDLE

@@ -65,7 +65,9 @@ def music(seed: int = 4) -> Wave:
     time = np.arange(RATE // 4) / RATE
     for _ in range(LOOP * 4 // RATE):
         pitch = 220 * 2 ** (source.integers(0, 20) / 12)
-        notes.append(sum(np.sin(2 * np.pi * pitch * part * time) * np.exp(-5 * part * time) for part in (1, 2, 3)))
+        notes.append(
+            sum(np.sin(2 * np.pi * pitch * part * time) * np.exp(-5 * part * time) for part in (1, 2, 3))
+        )
     return np.concatenate(notes)
 
 
@@ -207,7 +209,9 @@ class Ear:
         for word in text.split():
             first = text.index(word, position)
             position = first + len(word)
-            span = range(first * total // len(text), max(position * total // len(text), first * total // len(text) + 1))
+            span = range(
+                first * total // len(text), max(position * total // len(text), first * total // len(text) + 1)
+            )
             if sum(chunk in there for chunk in span) * 2 >= len(span):
                 words.append(word)
         return " ".join(words)

@@ -15,7 +15,7 @@ from typing import Any
 from chaos_plans import FOR_GOOD, GREETING, TALK, Kind, Strike
 from vendor_line import OURS, REPORTED, SID, VOICE
 
-from openclaw_voicecall.cli.client import ControlClient
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.media.resample import UlawEncoder
 from openclaw_voicecall.testing.emulators.chat import ChatEmulator
 from openclaw_voicecall.testing.emulators.clips import ClipBook

@@ -22,7 +22,7 @@ from openclaw_voicecall.api.store import CallRecord, JournalEntry, TranscriptLin
 from openclaw_voicecall.api.wire import entry_from_json, entry_to_json, record_from_json, record_to_json
 from openclaw_voicecall.calls.addresses import Addresses
 from openclaw_voicecall.cli import build_cli
-from openclaw_voicecall.cli.client import _lines, _reported, parsed_object
+from openclaw_voicecall.server.client import _lines, _reported, parsed_object
 from openclaw_voicecall.cli.screen import Screen
 from openclaw_voicecall.cli.view import CallView
 from openclaw_voicecall.config.load import load_config
@@ -598,7 +598,7 @@ TARGETS = (
             ["[]"],
             ["{"],
         ),
-        parsers=(f"{HERE}.cli.client", f"{HERE}.api.wire"),
+        parsers=(f"{HERE}.server.client", f"{HERE}.api.wire"),
     ),
     Target(
         name="reported error",
@@ -606,7 +606,7 @@ TARGETS = (
         make=lambda random: json.dumps({"error": {"code": "config", "message": "no", "exitCode": 78}}),
         feed=reported,
         known=('{"error": {"code": 1, "message": 2, "exitCode": 1e999}}', '{"error": []}', "[" * 5000),
-        parsers=(f"{HERE}.cli.client",),
+        parsers=(f"{HERE}.server.client",),
     ),
     Target(
         name="call log",

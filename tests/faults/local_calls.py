@@ -9,7 +9,7 @@ from pathlib import Path
 from holdings import Held, Tally
 from many_calls import SETTLE, WARM_UP, at_rest
 
-from openclaw_voicecall.cli.client import ControlClient
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.testing.service import RunningService
 
 _BEGINNING = "name: {name}\nring: 0.1\nsteps:\n  - wait: agent\n"

@@ -28,7 +28,7 @@ from short_callers import (
 from twilio_scenes import Stage, answering, stage
 from vendor_line import OURS, VendorLine
 
-from openclaw_voicecall.cli.client import ControlClient
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.testing.emulators.twilio import Person, Pickup
 
 SETTLE = 20.0

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from openclaw_voicecall.api.responder import Line, TextDelta, TurnRequest
+from openclaw_voicecall.api.responder import EndCall, Line, TextDelta, TurnRequest
 from openclaw_voicecall.api.store import CallRecord, TranscriptLine
 from openclaw_voicecall.errors import HostError, VendorError, VendorUnavailable
 from openclaw_voicecall.host.openclaw.agent import OTHERS_TOOLS, OpenClawHost
@@ -123,6 +123,17 @@ async def test_the_next_turn_is_told_what_was_heard_of_the_last_one():
         assert bridge.asked[1][1]["text"] == (
             '[You were interrupted. Of your last words they heard only: "It is noon,"]\nThanks.'
         )
+
+
+async def test_an_agent_that_hangs_up_in_its_turn_is_heard_to_the_end_first():
+    async with openclaw() as (host, bridge):
+        assert not host.end_after_turn("c1"), "it is in no turn"
+        bridge.told, bridge.result = [{"delta": "Goodbye. "}], {"text": "Goodbye. Take care."}
+        async with aclosing(host.agent_turn(turn())) as events:
+            first = await anext(events)
+            assert host.end_after_turn("c1")
+            rest = [event async for event in events]
+        assert [first, *rest] == [TextDelta("Goodbye. "), TextDelta("Take care."), EndCall()]
 
 
 async def test_only_the_owner_on_the_line_has_all_tools():

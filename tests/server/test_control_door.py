@@ -10,8 +10,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from openclaw_voicecall.cli.client import ControlClient
 from openclaw_voicecall.errors import ServiceError, StoreError
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.server.ownertoken import OwnerGuard, owner_token
 from openclaw_voicecall.testing.service import RunningService, ServiceCrashed
 

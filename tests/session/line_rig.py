@@ -134,7 +134,8 @@ def _speech(text: str, frames: int) -> list[bytes]:
     """Loud frames that differ from one another and from those of any other text."""
     name = sum(text.encode()) % 97
     return [
-        bytes([0x0F, 0x8F]) * 76 + bytes([0x10 + name % 16, 0x10 + name // 16, 0x10 + at % 16, 0x10 + at // 16]) * 2
+        bytes([0x0F, 0x8F]) * 76
+        + bytes([0x10 + name % 16, 0x10 + name // 16, 0x10 + at % 16, 0x10 + at // 16]) * 2
         for at in range(frames)
     ]
 

@@ -209,7 +209,9 @@ async def test_a_stream_that_is_dead_and_cannot_be_replaced_ends_the_call():
 
 
 async def test_last_words_that_no_synthesizer_can_speak_are_said_by_the_carrier():
-    async with conversation(voices=[["ok", "error", "error", "error"]], takes_turns=True, talks=False) as caller:
+    async with conversation(
+        voices=[["ok", "error", "error", "error"]], takes_turns=True, talks=False
+    ) as caller:
         await asyncio.sleep(4.0)
         caller.call.session.request(HangUpRequested(EndReason.AGENT_HUNG_UP, "We close now. Goodbye."))
         await to_the_end(caller)
@@ -267,40 +269,47 @@ async def test_what_was_heard_is_never_heard_again():
     ways = ["cut", "ok", "trickle", "falls-silent", "ok", "silent", "stops", "ok"]
     async with conversation(voices=[ways, "ok"], questions=5) as caller:
         await to_the_end(caller)
-        pieces = [(text, piece) for text, piece in heard_pieces(caller)]
-        assert len(pieces) == len(set(pieces))
+        assert twice_heard(caller) == 0
+
+
+def twice_heard(caller: Caller) -> int:
+    """Pieces of 20 ms that were heard again, but for the one in which the agent fell silent and went on."""
+    pieces = heard_pieces(caller)
+    held = sum(order["command"] == "HoldAudio" for _, _, _, orders in caller.call.journal for order in orders)
+    return max(0, len(pieces) - len(set(pieces)) - held)
 
 
 def heard_pieces(caller: Caller) -> list[tuple[int, bytes]]:
     """Pieces of speech with the place of their utterance among those with the same words."""
     counts: dict[bytes, int] = {}
     found = []
-    for _, piece in sorted(caller.ear.pieces):
+    speech = [piece for _, piece in sorted(caller.ear.pieces) if piece.startswith(b"\x0f\x8f")]
+    for piece in speech:
         first = piece[-4:] == piece[-4:-2] + b"\x10\x10"
         counts[piece[-4:-2]] = counts.get(piece[-4:-2], 0) + first
         found.append((counts[piece[-4:-2]], piece))
     return found
 
 
-orders = st.lists(st.sampled_from(("ok", *VOICES)), min_size=1, max_size=4)
+def some(ways: tuple[str, ...]):
+    """One or two suppliers, each with what it does on each occasion."""
+    occasions = st.lists(st.sampled_from(("ok", *ways)), min_size=1, max_size=4)
+    return st.lists(occasions, min_size=1, max_size=2)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    voices=st.lists(orders, min_size=1, max_size=2),
-    minds=st.lists(
-        st.lists(st.sampled_from(("ok", *MINDS)), min_size=1, max_size=3), min_size=1, max_size=2
-    ),
-    hearings=st.lists(
-        st.lists(st.sampled_from(("ok", *HEARINGS)), min_size=1, max_size=3), min_size=1, max_size=2
-    ),
-    takes_turns=st.booleans(),
-)
+# One that says of all that it holds no words is believed where nobody else can be asked: the line may be noisy.
+REPORTED_BY_NOBODY = tuple(way for way in HEARINGS if way != "wordless")
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(some(VOICES), some(MINDS), some(REPORTED_BY_NOBODY), st.booleans())
 async def test_whatever_fails_whenever_nobody_sits_in_silence(voices, minds, hearings, takes_turns):
     suppliers = {"voices": voices, "minds": minds, "hearings": hearings}
     async with conversation(**suppliers, takes_turns=takes_turns, questions=3) as caller:
         await to_the_end(caller)
         assert caller.longest_silence() <= 6.0
-        words = [text for _, text, _ in caller.call.said()]
-        pieces = heard_pieces(caller)
-        assert len(pieces) == len(set(pieces)), "nothing was heard twice"
+        assert twice_heard(caller) == 0
+        apologies = sum(line.text == CallPolicy().apology for line in caller.call.lines)
+        assert apologies <= len(caller.said) + 1, (
+            "one for each turn at most, and one for a voice that broke off"
+        )

@@ -44,7 +44,12 @@ class Child:
                     secrets=secret_values(service.config),
                 )
                 async with ControlClient(service.socket_path) as client:
-                    self._operations = Operations(client, default_number=service.config.to_number or "")
+                    self._operations = Operations(
+                        client,
+                        default_number=service.config.to_number or "",
+                        is_owner=host.is_owner,
+                        end_after_turn=host.end_after_turn,
+                    )
                     peer.tell("ready", **_about(service))
                     await _until_stopped(service, listening)
                     await self._operations.close()

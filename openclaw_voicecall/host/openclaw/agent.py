@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from openclaw_voicecall.api.responder import ResponseEvent, TextDelta, TurnRequest
+from openclaw_voicecall.api.responder import EndCall, ResponseEvent, TextDelta, TurnRequest
 from openclaw_voicecall.api.store import CallRecord
 from openclaw_voicecall.errors import HostError, VendorError, VendorUnavailable
 from openclaw_voicecall.host.prompts import said_last, spoken_style
@@ -42,6 +42,8 @@ class OpenClawHost:
         self._owners: frozenset[str] = frozenset()
         self._written: OrderedDict[str, str] = OrderedDict()
         """What the agent wrote last, by call."""
+        self._ending: dict[str, bool] = {}
+        """Calls in whose turn the agent is, and whether it wants to hang up after it."""
 
     def know(self, config: "VoiceCallConfig") -> None:
         """Learn from the configuration whose number has the agent use all its tools."""
@@ -50,6 +52,13 @@ class OpenClawHost:
     def is_owner(self, number: str) -> bool:
         """Whether this number is of somebody who may have the agent use all its tools."""
         return number in self._owners
+
+    def end_after_turn(self, call_id: str) -> bool:
+        """The agent hangs up in its own turn: once the turn was heard. False when it is in no turn of this call."""
+        if call_id not in self._ending:
+            return False
+        self._ending[call_id] = True
+        return True
 
     async def agent_turn(self, request: TurnRequest) -> AsyncGenerator[ResponseEvent, None]:
         """Let the agent write a turn. Closing the generator aborts its run.
@@ -63,6 +72,7 @@ class OpenClawHost:
         )
         run.add_done_callback(lambda _: told.put_nowait(None))
         written = ""
+        self._ending[request.call_id] = False
         try:
             while (progress := await told.get()) is not None:
                 text = _new_text(written, progress)
@@ -72,7 +82,10 @@ class OpenClawHost:
             if rest := _unsaid(written, _finished(run)):
                 written += rest
                 yield TextDelta(rest)
+            if self._ending[request.call_id]:
+                yield EndCall()
         finally:
+            del self._ending[request.call_id]
             self._remember(request.call_id, written)
             if not run.done():
                 run.cancel()
@@ -106,7 +119,6 @@ class OpenClawHost:
         far = request.from_number if request.direction == "inbound" else request.to_number
         params: dict[str, Any] = {
             "sessionKey": request.session_key,
-            "agentId": request.agent_id or "main",
             "text": said_last(request, written=self._written.get(request.call_id, "")),
             "extraSystemPrompt": spoken_style(request, owner=self.is_owner(far)),
             "promptMode": "minimal",
@@ -114,6 +126,8 @@ class OpenClawHost:
             "timeoutMs": round(request.timeout * 1000),
             "runId": str(uuid4()),
         }
+        if request.agent_id:
+            params["agentId"] = request.agent_id
         if not self.is_owner(far):
             params["toolsAllow"] = list(OTHERS_TOOLS)
         return params

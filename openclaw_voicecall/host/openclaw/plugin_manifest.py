@@ -21,6 +21,11 @@ _OWN_SETTINGS: Final = {
         "type": "string",
         "description": "Python interpreter that has openclaw-voicecall; the one that installed this plugin if not set.",
     },
+    "prewarm": {
+        "type": "boolean",
+        "default": True,
+        "description": "Get the agent ready at start, so that its first turn of a call is as quick as later ones.",
+    },
 }
 """Read by the bridge; the service never sees them."""
 
