@@ -40,6 +40,7 @@ class LineMeter:
 
     def stream_began(self) -> None:
         """Another media stream carries the call."""
+        self._measured = True
         self._frame, self._quiet = None, 0.0
 
     def heard(self, audio: bytes, *, voice: bool) -> None:
@@ -50,7 +51,6 @@ class LineMeter:
             voice: Whether it is speech, as far as our own ear can tell.
         """
         now = self._clock.monotonic()
-        self._measured = True
         self._frame = now
         self._heard.push(audio, now)
         if not is_audible(audio):
@@ -61,7 +61,6 @@ class LineMeter:
 
     def sent(self, audio: bytes, starts: float) -> None:
         """Audio of ours has left for the carrier, which plays it from this time on, or from now if that is later."""
-        self._measured = True
         starts = max(starts, self._clock.monotonic())
         before = self._since(starts)
         first = self._spoken.push(audio, starts)

@@ -126,23 +126,21 @@ class Line:
     shown: dict[str, str] = field(default_factory=dict)
     """What came out, by where."""
 
-    async def cli(self, *arguments: str, json_too: bool = True, **options: Any) -> CliResult:
-        """A command, whose output is kept; with `--json` as well."""
-        ways = (False, True) if json_too else (False,)
-        for as_json in ways:
-            done = await asyncio.to_thread(
-                lambda as_json=as_json: self.service.cli(*arguments, json=as_json, check=False, **options)
-            )
-            self.shown[f"{' '.join(arguments)}{' --json' if as_json else ''}"] = done.stdout + done.stderr
+    async def cli(self, *arguments: str) -> CliResult:
+        """A command, whose output is kept."""
+        done = await asyncio.to_thread(lambda: self.service.cli(*arguments, json=False, check=False))
+        self.shown[" ".join(arguments)] = done.stdout + done.stderr
         return done
 
-    async def ask(self, path: str) -> str:
+    async def ask(self, path: str, method: str = "GET") -> str:
         """What the control API says."""
         door = UnixConnector(str(self.service.state_dir / "control.sock"))
-        async with ClientSession(connector=door) as http, http.get(f"http://localhost{path}") as answer:
-            text = await answer.text()
-        self.shown[path] = text
-        return text
+        async with (
+            ClientSession(connector=door) as http,
+            http.request(method, f"http://localhost{path}") as answer,
+        ):
+            self.shown[path] = await answer.text()
+        return self.shown[path]
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """What lies in the state directory."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,8 +105,10 @@ class Town:
 def person_of(kind: str, line: VendorLine) -> Callable[[Person], Awaitable[None]] | None:
     """What a person does in a call of some kind; None for silence."""
     match kind:
-        case "talk in" | "talk out" | "never starts":
+        case "talk in" | "talk out":
             return talk(line, WORD)
+        case "never starts":
+            return talk(line, WORD, tries=3)
         case "farewell in" | "farewell out":
             return talk(line, BYE, stays=True)
         case "barge-in":
@@ -119,18 +122,26 @@ def person_of(kind: str, line: VendorLine) -> Callable[[Person], Awaitable[None]
     return None
 
 
-def talk(line: VendorLine, word: str, *, stays: bool = False) -> Callable[[Person], Awaitable[None]]:
-    """Say a word after the greeting, and hang up after the answer; or stay until the agent does."""
+def talk(
+    line: VendorLine, word: str, *, stays: bool = False, tries: int = 1
+) -> Callable[[Person], Awaitable[None]]:
+    """Say a word after the greeting, and hang up after the answer; or stay until the agent does.
+
+    With several tries it is said again when no answer comes: a carrier that speaks and listens by turns is deaf for a
+    moment between them, and the word is shorter than that.
+    """
     audio = line.words(word)
 
     async def person(phone: Person) -> None:
         await phone.wait_for_agent(QUIET, HEAR)
-        await phone.say(audio)
-        if stays:
-            await phone.listen()
-        else:
-            await phone.wait_for_agent(QUIET, HEAR)
-            phone.hang_up()
+        for left in reversed(range(tries)):
+            await phone.say(audio)
+            if stays:
+                await phone.listen()
+            with suppress(*[TimeoutError] if left else []):
+                await phone.wait_for_agent(QUIET, HEAR / tries)
+                break
+        phone.hang_up()
 
     return person
 

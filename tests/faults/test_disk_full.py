@@ -17,8 +17,8 @@ import pytest
 from twilio_scenes import Played, Stage, answering, together
 from vendor_line import OURS, vendor_line
 
-from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.errors import VoiceCallError
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.testing import disks
 from openclaw_voicecall.testing.disks import SmallDisk
 from openclaw_voicecall.testing.emulators.twilio import Person

@@ -99,8 +99,8 @@ async def talk(on: Line, to: str = OURS, *, quiet: float = 0.4) -> None:
         await call.finished()
 
 
-async def look_around(on: Line, *commands: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Everything that an owner may look at."""
+async def look_around(on: Line) -> list[dict[str, Any]]:
+    """Everything that an owner may look at by the control API, which is all that commands show of calls."""
     calls = json.loads(await on.ask("/api/v1/calls"))["calls"]
     await on.ask("/api/v1/status")
     await on.ask("/api/v1/calls/nobody")
@@ -110,7 +110,6 @@ async def look_around(on: Line, *commands: tuple[str, ...]) -> list[dict[str, An
         await on.ask(f"/api/v1/calls/{call['callId']}/journal")
         if call["endReason"]:
             await on.ask(f"/api/v1/feed?callId={call['callId']}")
-    await asyncio.gather(*(on.cli(*command, json_too=False) for command in commands))
     return calls
 
 
@@ -141,10 +140,9 @@ async def all_well(into: Evidence, folder: Path) -> None:
     }
     env = {"PYTHONPATH": f"{folder}:{os.environ.get('PYTHONPATH', '')}", "LEAKY_SECRET": IN_THE_ENVIRONMENT}
     async with line(settings=settings, env=env, numbers=[LEAKY_NUMBER]) as on:
-        doctor = on.cli("doctor", json_too=False)
-        await asyncio.gather(talk(on), talk(on, LEAKY_NUMBER), strangers(on), doctor)
-        into.records += await look_around(on, ("calls",), ("status",), ("config", "show"))
-        await on.cli("show", into.records[0]["callId"], json_too=False)
+        await asyncio.gather(talk(on), talk(on, LEAKY_NUMBER), strangers(on), on.cli("doctor"))
+        into.records += await look_around(on)
+        await on.cli("config", "show")
         into.gather("well", on)
 
 
@@ -154,7 +152,8 @@ async def with_parrots(into: Evidence, *parrots: str) -> None:
         order = ("call", "--to", OTHER, "--message", GREETING, "--detach")
         await asyncio.gather(talk(on), on.cli("doctor"), *([on.cli(*order)] if "carrier" in parrots else []))
         calls = await look_around(on)
-        await on.cli("show", calls[0]["callId"], json_too=False)
+        if "carrier" in parrots:
+            await on.cli("show", calls[0]["callId"])
         into.gather(name, on)
 
 
@@ -162,10 +161,8 @@ async def with_a_phone(into: Evidence) -> None:
     """Our own line, whose telephone is a process beside the service; a stranger on it gets a code."""
     env = {"OPENAI_API_KEY": SECRETS["openai"], "SOME_VARIABLE": f"x:{SECRETS['elevenlabs']}"}
     async with line(settings={"provider": "local", "inboundPolicy": "pairing"}, env=env) as on:
-        ringing = asyncio.create_task(on.cli("phone", "--from", CALLER, json_too=False))
-        await on.cli(
-            "call", "--to", OTHER, "--message", GREETING, "--mode", "conversation", "--detach", json_too=False
-        )
+        ringing = asyncio.create_task(on.cli("phone", "--from", CALLER))
+        await on.cli("call", "--to", OTHER, "--message", GREETING, "--mode", "conversation", "--detach")
         async with asyncio.timeout(20):
             while len(on.processes()) < 2:
                 await asyncio.sleep(0.05)
@@ -174,7 +171,7 @@ async def with_a_phone(into: Evidence) -> None:
         waiting = await asyncio.to_thread(lambda: on.service.cli("pairing", "list").json["waiting"])
         into.codes += [each["code"] for each in waiting]
         for call in json.loads(await on.ask("/api/v1/status"))["calls"]:
-            await on.cli("end", call["callId"], json_too=False)
+            await on.ask(f"/api/v1/calls/{call['callId']}/end", method="POST")
         into.gather("phone at its end", on)
 
 

@@ -119,23 +119,26 @@ class Voice:
                 raise VendorUnavailable("it breaks off", vendor="v", operation="speak")
             if way == "stops" and index > frames // 2:
                 await asyncio.sleep(600)
-            if way == "falls-silent" and index > frames // 2:
-                piece = SILENCE
             if way == "trickle":
                 await asyncio.sleep(0.2)
-            yield piece
+            yield SILENCE if way == "falls-silent" and index > frames // 2 else piece
         if way == "endless":
             while True:
                 yield SILENCE * 50
                 await asyncio.sleep(0.05)
 
 
+def code(text: str) -> bytes:
+    """Tells the speech of a text from that of others."""
+    number = sum(text.encode()) % 97
+    return bytes([0x10 + number % 16, 0x10 + number // 16])
+
+
 def _speech(text: str, frames: int) -> list[bytes]:
     """Loud frames that differ from one another and from those of any other text."""
-    name = sum(text.encode()) % 97
+    name = code(text)
     return [
-        bytes([0x0F, 0x8F]) * 76
-        + bytes([0x10 + name % 16, 0x10 + name // 16, 0x10 + at % 16, 0x10 + at // 16]) * 2
+        bytes([0x0F, 0x8F]) * 76 + (name + bytes([0x10 + at % 16, 0x10 + at // 16])) * 2
         for at in range(frames)
     ]
 
@@ -367,6 +370,11 @@ class Caller:
             heard = [ends for begins, ends in self.ear.sounds if begins < now and ends > since]
             if heard and now - min(now, max(heard)) >= 1.4:
                 return
+
+    def heard_at(self, *texts: str) -> float | None:
+        """When something of one of these utterances was first heard; None if nothing was."""
+        codes = [code(text) for text in texts]
+        return min((at for at, piece in self.ear.pieces if piece[-4:-2] in codes), default=None)
 
     def longest_silence(self) -> float:
         """Seconds in which neither side was to be heard, from the answer to the end of the call."""

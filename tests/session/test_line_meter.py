@@ -55,7 +55,7 @@ async def test_silence_of_a_synthesizer_is_no_sound():
         (figures,) = caller.call.words("line-figures")
         assert figures["spoken_seconds"] == 0
         assert caller.call.reason == EndReason.SYNTHESIS_FAILED
-        assert [data["detail"] for data in caller.call.words("vendor-failed")][0] == "the audio is silent"
+        assert caller.call.words("vendor-failed")[0]["detail"] == "the audio is silent"
 
 
 async def test_nothing_is_said_about_an_answered_call_on_which_nobody_waits():
@@ -139,6 +139,24 @@ async def test_a_responder_that_hangs_leaves_the_next_one_its_time():
         assert failed["detail"] == "no words to say within 6 s"
         assert failed["action"] == "llm1 answers instead"
         assert caller.call.now() - asked < 12.0
+
+
+@pytest.mark.parametrize("way", VOICES)
+async def test_ten_seconds_after_a_question_the_answer_has_begun_or_the_caller_was_told(way):
+    """The responder takes most of that time, and then the voice fails, too."""
+    async with conversation(voices=[["ok", "ok", "ok", way], "ok"], minds=["slow"], talks=False) as caller:
+        await asyncio.sleep(4.0)
+        await caller.say()
+        asked = caller.call.now()
+        await asyncio.sleep(12.0)
+        told = caller.heard_at(
+            FILLERS.late,
+            "This is answer 1,",
+            "and it is a good one.",
+            "I'm sorry, something went wrong on my side.",
+        )
+        assert told is not None
+        assert told - asked < 10.0
 
 
 async def test_a_long_wait_is_apologised_for_once_and_in_time():

@@ -16,6 +16,7 @@ from openclaw_voicecall.testing.emulators.elevenlabs_rules import (
     QUOTA,
     WITHOUT_SOCKETS,
     Complaint,
+    bytes_per_second,
     key_complaint,
     render,
     request_complaint,
@@ -73,6 +74,7 @@ class ElevenLabsEmulator(AnsweringEmulator):
         "html": "200 and a web page, as from a captive portal; on a socket messages that are no JSON",
         "slow": "the sound comes after `seconds`, 1 unless told",
         "cut": "the connection breaks in the middle of the sentence",
+        "trickle": "over HTTP the sound comes `times_slower` (4) than it lasts",
         "hang": "no sound ever comes, nor an end",
         "close": "sockets only: closed in order in the middle of the sentence, with `code`, 1011 unless told",
     }
@@ -159,7 +161,7 @@ class ElevenLabsEmulator(AnsweringEmulator):
         return complaint, body
 
     async def _answer(self, request: web.Request, voice: str, body: dict[str, Any]) -> web.StreamResponse:
-        fault = self.take_fault("empty", "silent", "json", "html", "slow", "cut", "hang")
+        fault = self.take_fault("empty", "silent", "json", "html", "slow", "cut", "trickle", "hang")
         name = fault.name if fault else ""
         if name == "json":
             return web.json_response({"detail": {"status": "ok", "message": "queued"}})
@@ -185,10 +187,11 @@ class ElevenLabsEmulator(AnsweringEmulator):
         response = web.StreamResponse(headers={"Content-Type": kind})
         response.enable_chunked_encoding()
         await response.prepare(request)
+        slower = float(fault.options.get("times_slower", 4.0)) if fault and name == "trickle" else 0.0
         for piece in pieces(sound, *SIZES):
             self.stamp("audio", body["text"])
             await response.write(piece)
-            await self.streams.pause(self.chunk_delay)
+            await self.streams.pause(self.chunk_delay + slower * len(piece) / bytes_per_second(shape))
         if name == "cut":
             break_off(request)
         else:

@@ -153,6 +153,11 @@ def settings_complaint(
     return None
 
 
+def bytes_per_second(output_format: str) -> int:
+    """Of a raw format."""
+    return 2 * int(output_format.removeprefix("pcm_")) if output_format.startswith("pcm_") else 8000
+
+
 def render(ulaw: bytes, output_format: str) -> bytes:
     """Mu-law at 8 kHz in another raw format. Other rates repeat samples; they need no beauty."""
     if output_format == "ulaw_8000":

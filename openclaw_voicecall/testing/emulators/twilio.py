@@ -66,6 +66,7 @@ class TwilioEmulator(Emulator):
         "callbacks-lost": "a status callback is not sent",
         "twiml-fetched-twice": "TwiML is asked for again with the same idempotency token; the second answer counts",
         "media-dropped": "the media socket breaks `seconds` (0.5) after start",
+        "media-unread": "a stream is read no more `seconds` (2) after start, although the caller's audio goes on",
         "media-refused": "a stream is never opened; the call goes on with the verb after it",
         "stream-never-starts": "a media socket is opened and says connected, but never start",
         "malformed-frames": "a stream carries messages that Twilio would never send",
@@ -220,9 +221,10 @@ class TwilioEmulator(Emulator):
         """A stream for a call; None where a fault has it never opened."""
         if self.take_fault("media-refused"):
             return None
-        dropped = self.take_fault("media-dropped")
+        dropped, unread = self.take_fault("media-dropped"), self.take_fault("media-unread")
         faults = StreamFaults(
             cut_after=None if dropped is None else float(dropped.options.get("seconds", 0.5)),
+            unread_after=None if unread is None else float(unread.options.get("seconds", 2.0)),
             never_starts=self.take_fault("stream-never-starts") is not None,
             junk=self.take_fault("malformed-frames") is not None,
             no_marks=self.take_fault("no-marks") is not None,

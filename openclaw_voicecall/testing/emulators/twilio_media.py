@@ -44,6 +44,8 @@ class StreamFaults:
 
     cut_after: float | None = None
     """Seconds after `start` at which the connection breaks."""
+    unread_after: float | None = None
+    """Seconds after `start` from which on nothing is read any more."""
     never_starts: bool = False
     junk: bool = False
     no_marks: bool = False
@@ -239,6 +241,8 @@ class MediaStream:
 
     async def _read(self, connection: aiohttp.ClientWebSocketResponse) -> None:
         async for message in connection:
+            if self.faults.unread_after is not None and self.frames_sent * FRAME >= self.faults.unread_after * RATE:
+                await asyncio.Event().wait()
             if message.type == aiohttp.WSMsgType.TEXT:
                 complaint = self._receive(message.data)
                 if complaint:
