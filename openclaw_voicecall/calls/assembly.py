@@ -187,9 +187,7 @@ def tuned_policy(
         return replace(policy, endpointing=quick)
     if not interims:
         patient = _patient(policy, config.interruptions.model_fields_set)
-        policy = replace(
-            policy, barge_in=patient, endpointing=replace(policy.endpointing, stale_after=None)
-        )
+        policy = replace(policy, barge_in=patient, endpointing=replace(policy.endpointing, stale_after=None))
     if capabilities.turns:
         patience = config.streaming.pre_start_timeout_ms / 1000 + TAKEOVER
         return replace(policy, media_grace=max(policy.media_grace, patience))

@@ -273,7 +273,7 @@ class LimitsConfig(CamelModel):
     """Failed turns in a row that end the call."""
     filler_after_ms: Positive = 2000
     """How long a reply may be awaited in silence, ms."""
-    filler_every_ms: Positive = 4500
+    filler_every_ms: Positive = 4000
     """How long it may be awaited after each filler, ms."""
     late_after_ms: Positive = 8000
     """How long after the caller's last word `phrases.late` is said, at the latest, ms."""

@@ -8,7 +8,8 @@ back is never louder than what is heard. A line without an echo shows so within 
 every sound on it is the caller's. On a line with one, what is heard while the agent speaks counts as an echo where it
 is no louder than the loudest that fits, and is turned down to the noise of the line before anybody listens to it.
 
-Times only tell how what is played lies to what is heard; all the delay of the network is in it.
+Times only tell how what is played lies to what is heard; all the delay of the network is in it. Takes 18 microseconds
+for 20 ms while the agent speaks and shortly after, 1 otherwise.
 """
 
 import math
@@ -33,6 +34,7 @@ _LOUD: Final = -45.0
 _FIRST_GAIN: Final = -20.0
 """The loudest echo that is believed in before anything was heard, in decibels against what was played."""
 _LOUDEST_GAIN: Final = -14.0
+"""Whoever is louder than such an echo is heard on any line."""
 _LEAST_GAIN: Final = -50.0
 _MARGIN: Final = 6.0
 """Decibels by which an echo may be louder than reckoned: lines colour it."""
@@ -44,8 +46,11 @@ _SPREAD: Final = 3
 """Frames by which the delay of an echo may differ from the one that was learned."""
 _SPREAD_EVERY: Final = 5
 _FORGIVEN: Final = 10.0
+"""Decibels by which it rises when the agent fell silent for nothing."""
 _CERTAIN: Final = 12.0
 """Decibels above the loudest echo that make a voice, summed up over frames."""
+_DOUBTFUL: Final = 4.0
+"""Decibels above the loudest echo from which on a frame is left as it is, although it makes no voice alone."""
 _HOLD: Final = 12
 """Frames for which a voice is heard on through its own gaps."""
 _FLOOR_FRAMES: Final = 100
@@ -142,7 +147,8 @@ class EchoGate:
             return False
         self._evidence = max(0.0, self._evidence + min(excess, _CERTAIN))
         if self._evidence < _CERTAIN:
-            return True
+            # A voice begins with a single frame, and one of an echo does no harm.
+            return excess < _DOUBTFUL
         self._open, self._evidence = _HOLD, 0.0
         return False
 

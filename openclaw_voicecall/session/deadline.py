@@ -4,7 +4,7 @@ A turn passes several hops, each with limits and fallbacks of its own. Every one
 long it may take, so that the sum is never more than the caller was promised.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 HEARD_BY: Final = 10.0
@@ -30,6 +30,8 @@ class Deadline:
     """When the reply has to be complete."""
     late: bool = False
     """Whether the caller was told that it takes long. That is said once."""
+    fillers: list[str] = field(default_factory=list)
+    """What was said to bridge the wait."""
 
     def voice_limit(self, now: float, *, first: bool, left: int) -> float:
         """Seconds until the first sound of an utterance.

@@ -34,6 +34,8 @@ class LineMeter:
         self._voice = float("-inf")
         self._frame: float | None = None
         self._quiet = 0.0
+        self._earliest = float("inf")
+        self._behind = 0.0
         self._due: float | None = None
         self._longest = 0.0
         self._measured = False
@@ -42,15 +44,20 @@ class LineMeter:
         """Another media stream carries the call."""
         self._measured = True
         self._frame, self._quiet = None, 0.0
+        self._earliest, self._behind = float("inf"), 0.0
 
-    def heard(self, audio: bytes, *, voice: bool) -> None:
+    def heard(self, audio: bytes, *, voice: bool, timestamp: float | None = None) -> None:
         """Audio of the far party arrived from the carrier.
 
         Args:
             audio: Mu-law 8 kHz.
             voice: Whether it is speech, as far as our own ear can tell.
+            timestamp: When it began by the carrier's clock, seconds since the stream did.
         """
         now = self._clock.monotonic()
+        if timestamp is not None:
+            self._earliest = min(self._earliest, now - timestamp)
+            self._behind = now - timestamp - self._earliest
         self._frame = now
         self._heard.push(audio, now)
         if not is_audible(audio):
@@ -93,6 +100,10 @@ class LineMeter:
         if self._frame is None or self._quiet < QUIET_PROOF:
             return 0.0
         return self._clock.monotonic() - self._frame
+
+    def behind(self) -> float:
+        """Seconds by which audio comes later than it did at best: what a line that is too slow gathers."""
+        return self._behind
 
     def figures(self) -> LineFigures | None:
         """The call so far; None where no audio of it passed through us."""

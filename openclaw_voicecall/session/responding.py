@@ -209,12 +209,13 @@ class Responding:
             # The next one would come too late to say that it takes long, so this one has to.
             if late and due + fillers.every > late_at and 2 * (due - deadline.asked) >= fillers.late_after:
                 deadline.late = True
-                self._say_filler(turn, fillers.late)
+                self._say_filler(turn, deadline, fillers.late)
             else:
-                self._say_filler(turn, next(self._phrases))
+                self._say_filler(turn, deadline, next(self._phrases))
             due = self._now() + fillers.every
 
-    def _say_filler(self, turn: _Turn, text: str) -> None:
+    def _say_filler(self, turn: _Turn, deadline: Deadline, text: str) -> None:
+        deadline.fillers.append(text)
         utterance = next(self._numbers)
         self._note("filler", {"turn": turn.number, "utterance": utterance})
         self._post(ResponseChunk(turn.number, utterance, text))

@@ -206,7 +206,8 @@ class Speaking:
         due = self._echoes.due(name)
         if self._echoes.echoed(name, now):
             if due is not None:
-                self.pacer.played_until(due, now)  # what comes after a sound that was nothing goes on from there
+                # What goes on after a sound that was nothing goes on from there.
+                self.pacer.played_until(due, now)
             return
         utterance = self.pacer.mark_echoed(name, now)
         if utterance is not None:

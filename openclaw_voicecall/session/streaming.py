@@ -88,7 +88,7 @@ async def _read(
                     if recorder is not None:
                         recorder.caller(timestamp, audio)
                     await ears.frame(audio)
-                    session.meter.heard(audio, voice=ears.voice_sounds)
+                    session.meter.heard(audio, voice=ears.voice_sounds, timestamp=timestamp)
                 case MarkEchoed(name):
                     voice.mark_echoed(name)
                 case DtmfPressed(digit):

@@ -23,7 +23,7 @@ LOOK_EVERY: Final = 0.2
 STALE: Final = 1.0
 """Seconds by which a look may be late. After a longer sleep of the whole process, what it finds is of no worth yet."""
 FRAMES_LIMIT: Final = 3.0
-"""Seconds that frames of a carrier which sends silence too may stay away."""
+"""Seconds that frames of a carrier which sends silence too may stay away, and that frames may be late."""
 BUSY: Final = frozenset({Agent.THINKING, Agent.SPEAKING, Agent.DRAINING, Agent.YIELDED})
 
 
@@ -88,6 +88,8 @@ class LineWatch:
     def _dead_stream(self, voice: Speaking) -> str:
         if why := voice.stalled():
             return why
+        if self._session.meter.behind() >= FRAMES_LIMIT:
+            return "audio comes too late"
         return "no audio comes" if self._session.meter.frames_missing() >= FRAMES_LIMIT else ""
 
     def _give_up_stream(self, why: str) -> None:
@@ -123,10 +125,12 @@ class LineWatch:
         session = self._session
         deadline = session.deadlines.current
         late = not deadline.late and session.clock.monotonic() - deadline.asked >= self._late_after
-        clip = self._clips.find(late=late, said=[order.text for order in voice.unsaid(view.turn)])
+        about_to_be = (order.text for order in voice.unsaid(view.turn))
+        clip = self._clips.find(late=late, said=(*deadline.fillers, *about_to_be))
         if not voice.play_clip(clip):
             return ""
         if clip.text:
+            deadline.fillers.append(clip.text)
             deadline.late = deadline.late or late
             return f"a clip is played: {clip.text}"
         return "a sound is played"

@@ -1,6 +1,6 @@
 """Lines as they are outside of a laboratory: noises, echoes of the agent's own voice, and an ear that hears through."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,8 @@ from openclaw_voicecall.testing.emulators.twilio import Person
 
 RATE = 8000
 FULL_SCALE = 32768.0
+KEY = 1600
+"""Samples by which an ear knows the beginning of a text: 200 ms."""
 CHUNK = 160
 """Samples of which an ear says whether they are there: 20 ms."""
 KEPT = 64
@@ -151,6 +153,7 @@ class Ear:
         self._least = FULL_SCALE * 10 ** (threshold / 20)
         self._texts: dict[str, Wave] = {}
         self._levels: dict[str, float] = {}
+        self._spectra: dict[tuple[str, int, int], Any] = {}
         self._streams: dict[bytes, _Stream] = {}
         """By the audio that was searched last; the newest at the end."""
 
@@ -177,23 +180,33 @@ class Ear:
 
     def _search(self, stream: _Stream, wave: Wave) -> None:
         """Find where texts begin in what was not searched yet, by their first sounds, or by later ones."""
-        for text, sound in self._texts.items():
+        begin = max(0, stream.searched - KEY)
+        window = wave[begin:]
+        if len(window) < KEY:
+            return
+        stream.searched = max(0, len(wave) - KEY)
+        size = 1 << (len(window) + KEY - 1).bit_length()
+        spectrum = np.fft.rfft(window, size)
+        for text, part in self._parts():
             if text in stream.found:
                 continue
-            for part in range(0, min(len(sound), 4 * 1200), 1200):
-                key = sound[part : part + 1600]
-                window = wave[max(0, stream.searched - 1600) :]
-                if len(key) < 1600 or len(window) < 1600:
-                    continue
-                size = 1 << (len(window) + 1600 - 1).bit_length()
-                match = np.fft.irfft(np.fft.rfft(window, size) * np.conj(np.fft.rfft(key, size)), size)
-                match = match[: len(window) - 1600 + 1]
-                at = int(np.argmax(np.abs(match)))
-                piece = window[at : at + 1600]
-                if self._is_there(piece, key, self._levels[text], 0.25):
-                    stream.found[text] = max(0, stream.searched - 1600) + at - part
-                    break
-        stream.searched = max(0, len(wave) - 1600)
+            key = self._texts[text][part : part + KEY]
+            match = np.fft.irfft(spectrum * self._spectrum(text, part, size), size)[: len(window) - KEY + 1]
+            at = int(np.argmax(np.abs(match)))
+            if self._is_there(window[at : at + KEY], key, self._levels[text], 0.25):
+                stream.found[text] = begin + at - part
+
+    def _parts(self) -> Iterator[tuple[str, int]]:
+        """Texts, each with the places in its first half second that it is known by."""
+        for text, sound in self._texts.items():
+            for part in range(0, min(len(sound) - KEY + 1, RATE // 2), 1200):
+                yield text, part
+
+    def _spectrum(self, text: str, part: int, size: int) -> Any:
+        known = text, part, size
+        if known not in self._spectra:
+            self._spectra[known] = np.conj(np.fft.rfft(self._texts[text][part : part + KEY], size))
+        return self._spectra[known]
 
     def _words(self, stream: _Stream, text: str, begin: int, wave: Wave) -> str:
         sound, there = self._texts[text], stream.there.setdefault(text, set())
@@ -229,6 +242,3 @@ class Ear:
 def _sharp(wave: Wave) -> Wave:
     """A wave with its hiss brought out, which is different in every voice, and its hum, which is not, taken away."""
     return np.diff(wave, n=2, prepend=[0.0, 0.0]) / 2.5
-
-
-Script = Callable[[Person], Any]

@@ -22,7 +22,7 @@ MESSAGE = "This is a message that nobody wants to hear twice and it ends only ri
 ANSWER = "Here is a long answer and you may stop me in the middle of it wherever you like"
 QUESTION, STOP, YES, UH_HUH = "What do you sell?", "Stop, please, I have a question.", "Yes?", "Uh-huh."
 COMMON = {"inboundGreeting": MESSAGE, "phrases": {"fillers": []}}
-AT_ONCE = 0.5
+AT_ONCE = 0.6
 """Seconds after the first sound of a voice by which the agent is silent, on a machine that has more to do."""
 WITHIN_A_SECOND = 1.35
 """A second, and what such a machine takes."""
@@ -111,7 +111,7 @@ class Caller:
     @staticmethod
     async def _hear_end(phone: Person, text: str) -> None:
         end = babble(text)[-480:-160]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while end not in phone.heard:
                 await phone.wait(0.05)
 
@@ -265,7 +265,7 @@ def test_what_is_written_down_is_what_was_heard(played, line, name):
     )
     cut = call.parts(text)[-1]
     heard = text[: len(text) * cut.chunks[-1] // cut.total]
-    assert abs(len(heard.split()) - len(written.split())) <= 2
+    assert abs(len(heard.split()) - len(written.split())) <= 3
 
 
 @pytest.mark.parametrize("line", ["ours", "vendor", "words"])

@@ -126,7 +126,7 @@ async def with_voices(*, spare: bool) -> Played:
 async def with_a_slow_model() -> Played:
     async with stage(respond=answering(ANSWERS)) as here:
         house = House(here)
-        here.line.chat.fail_next("slow", seconds=11.0)
+        here.line.chat.fail_next("slow", seconds=5.5)
         return await together({"slow": house.hold(TIME, NOON)})
 
 

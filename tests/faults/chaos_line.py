@@ -15,8 +15,8 @@ from typing import Any
 from chaos_plans import FOR_GOOD, GREETING, TALK, Kind, Strike
 from vendor_line import OURS, REPORTED, SID, VOICE
 
-from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.media.resample import UlawEncoder
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.testing.emulators.chat import ChatEmulator
 from openclaw_voicecall.testing.emulators.clips import ClipBook
 from openclaw_voicecall.testing.emulators.deepgram import DeepgramEmulator
@@ -32,7 +32,12 @@ from openclaw_voicecall.testing.service import RunningService
 APOLOGY = ("I'm sorry, something went wrong on my side.", "Could you say that again?")
 RECONNECTED = ("I'm here again.", "Please go on.")
 GOODBYE = ("I'm sorry, I can't go on with this call.", "Goodbye.")
-FILLERS = ("One moment, please.", "I'm still on it.", "Thanks for waiting, nearly there.")
+FILLERS = (
+    "I'm sorry, this is taking longer than usual.",
+    "One moment, please.",
+    "I'm still on it.",
+    "Thanks for waiting, nearly there.",
+)
 FIXED = (*APOLOGY, *RECONNECTED, *GOODBYE, *FILLERS)
 """Sentences that are nobody's answer; the second voice is recognised by the ones known before."""
 

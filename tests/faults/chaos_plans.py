@@ -95,8 +95,12 @@ class Strike:
 
     @property
     def garbles(self) -> bool:
-        """Whether words may come out wrong and nobody can tell: bytes are changed, or audio is passed over."""
-        return any(act.name in ("corrupt", "deaf") for act in (*self.network, *self.lies))
+        """Whether words may come out wrong and nobody can tell.
+
+        Bytes are changed, audio is passed over, or words are so late that a turn is taken without the last of them.
+        """
+        late = ("throttle", "delay", "read_slowly") if self.hop == "transcriber" else ()
+        return any(act.name in ("corrupt", "deaf", *late) for act in (*self.network, *self.lies))
 
     def __str__(self) -> str:
         begin = "before the call" if self.at == BEFORE else f"at {self.at:.1f} s"

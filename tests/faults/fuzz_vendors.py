@@ -668,6 +668,7 @@ TARGETS = (
             {"headers": {"retry-after": "9" * 400}},
             {"headers": {"retry-after": "nan"}, "body": "[" * 5000},
             {"body": {"detail": [{"loc": 5, "msg": []}]}},
+            {"body": {"detail": "\ud800"}},
         ),
         parsers=(
             f"{WIRE}._socket",

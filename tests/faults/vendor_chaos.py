@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from statistics import median, quantiles
@@ -332,13 +332,10 @@ async def hold_all(seeds: Sequence[int], lanes: int) -> list[Run]:
     waiting: dict[Kind, deque[Plan]] = {kind: deque() for kind in KINDS}
     for plan in map(draw, seeds):
         waiting[plan.kind].append(plan)
-    needed = sorted((kind for kind in KINDS if waiting[kind]), key=lambda kind: -len(waiting[kind]))
-    places = [needed[index % len(needed)] for index in range(max(lanes, len(needed)))]
+    places = _places({kind: len(plans) for kind, plans in waiting.items() if plans}, lanes)
     runs: list[Run] = []
 
     async def lane(kind: Kind) -> None:
-        if not waiting[kind]:
-            return
         async with chaos_line(kind) as line:
             while waiting[kind]:
                 run = await hold(line, waiting[kind].popleft())
@@ -348,6 +345,15 @@ async def hold_all(seeds: Sequence[int], lanes: int) -> list[Run]:
 
     await asyncio.gather(*map(lane, places))
     return runs
+
+
+def _places(calls: Mapping[Kind, int], lanes: int) -> list[Kind]:
+    """What kind of service each lane has: one for every kind, and the rest where most calls wait for each."""
+    places = list(calls)
+    while len(places) < min(lanes, sum(calls.values())):
+        open_kinds = [kind for kind in calls if places.count(kind) < calls[kind]]
+        places.append(max(open_kinds, key=lambda kind: calls[kind] / places.count(kind)))
+    return places
 
 
 def chosen_seeds(usual: Iterable[int]) -> list[int]:

@@ -71,7 +71,7 @@ def node() -> Path:
         said = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
         if re.match(r"v(2[2-9]|[3-9]\d)\.", said):
             return Path(found)
-    return install().node
+    return _installed(f"node-{NODE}", f"{_node_package()}@{NODE}").node
 
 
 def install() -> Installed:
@@ -80,13 +80,17 @@ def install() -> Installed:
     Raises:
         RuntimeError: There is no npm, or it failed; with its own words.
     """
-    folder = _cache() / f"openclaw-{OPENCLAW}"
+    return _installed(f"openclaw-{OPENCLAW}", f"{_node_package()}@{NODE}", f"openclaw@{OPENCLAW}")
+
+
+def _installed(name: str, *packages: str) -> Installed:
+    folder = _cache() / name
     if not folder.is_dir():
-        _install_into(folder)
+        _install_into(folder, packages)
     return Installed(folder / "node_modules")
 
 
-def _install_into(folder: Path) -> None:
+def _install_into(folder: Path, packages: tuple[str, ...]) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise RuntimeError("these tests install OpenClaw by npm, and there is none on PATH")
@@ -96,10 +100,11 @@ def _install_into(folder: Path) -> None:
         # Neither needs its install scripts, and ours is not the place to run those of three hundred packages.
         command = ["nice", "-n", NICE, npm, "install", "--prefix", str(unfinished)]
         command += ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-        command += [f"{_node_package()}@{NODE}", f"openclaw@{OPENCLAW}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
+        done = subprocess.run(
+            [*command, *packages], capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS
+        )
         if done.returncode:
-            raise RuntimeError(f"npm could not install OpenClaw: {done.stderr.strip()[-2000:]}")
+            raise RuntimeError(f"npm could not install {', '.join(packages)}: {done.stderr.strip()[-2000:]}")
         try:
             unfinished.rename(folder)
         except OSError:

@@ -241,7 +241,10 @@ class MediaStream:
 
     async def _read(self, connection: aiohttp.ClientWebSocketResponse) -> None:
         async for message in connection:
-            if self.faults.unread_after is not None and self.frames_sent * FRAME >= self.faults.unread_after * RATE:
+            if (
+                self.faults.unread_after is not None
+                and self.frames_sent * FRAME >= self.faults.unread_after * RATE
+            ):
                 await asyncio.Event().wait()
             if message.type == aiohttp.WSMsgType.TEXT:
                 complaint = self._receive(message.data)
