@@ -22,7 +22,6 @@ from openclaw_voicecall.api.store import CallRecord, JournalEntry, TranscriptLin
 from openclaw_voicecall.api.wire import entry_from_json, entry_to_json, record_from_json, record_to_json
 from openclaw_voicecall.calls.addresses import Addresses
 from openclaw_voicecall.cli import build_cli
-from openclaw_voicecall.server.client import _lines, _reported, parsed_object
 from openclaw_voicecall.cli.screen import Screen
 from openclaw_voicecall.cli.view import CallView
 from openclaw_voicecall.config.load import load_config
@@ -34,6 +33,7 @@ from openclaw_voicecall.errors import ConfigError, ServiceNotRunning, StoreError
 from openclaw_voicecall.plugins import load_registry
 from openclaw_voicecall.providers.local import line_files
 from openclaw_voicecall.server import control
+from openclaw_voicecall.server.client import _lines, _reported, parsed_object
 from openclaw_voicecall.store.jsonl import export_jsonl, import_jsonl
 from openclaw_voicecall.store.optout import OptOutList
 from openclaw_voicecall.store.pairing import PairingBook

@@ -18,8 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 from vendor_line import OURS, VendorLine, vendor_line
 
-from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.errors import VoiceCallError
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.testing.emulators.twilio import Call, Person, Pickup
 
 OWNERLESS = 30.0

@@ -12,8 +12,8 @@ from kill_rounds import control, own_line
 from twilio_scenes import Played
 from vendor_line import GREETING, OURS, VendorLine
 
-from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.errors import LimitExceeded
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.store.sqlite import SqliteStore
 from openclaw_voicecall.testing.emulators.twilio import Call, Pickup
 

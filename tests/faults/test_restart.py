@@ -11,8 +11,8 @@ from kill_rounds import control, own_id, own_line
 from twilio_scenes import Played, answering, tool
 from vendor_line import OURS, VendorLine
 
-from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.errors import CallNotFound, VoiceCallError
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.testing.emulators.twilio import Call, Pickup, Transferee
 from openclaw_voicecall.testing.emulators.twilio_verbs import Fetch
 from openclaw_voicecall.testing.faults import FaultProxy
