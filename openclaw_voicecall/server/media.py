@@ -68,13 +68,19 @@ class MediaDoor:
         self._open += 1
         try:
             await socket.prepare(request)
-            await self._serve(socket, session, manager.engines.carriers[carrier].media_codec(), entry)
+            link = MediaLink(socket, abort=lambda: _abort(request))
+            await self._serve(socket, session, manager.engines.carriers[carrier].media_codec(), entry, link)
         finally:
             self._open -= 1
         return socket
 
     async def _serve(
-        self, socket: web.WebSocketResponse, session: CallSession, codec: MediaCodec, entry: StreamPass
+        self,
+        socket: web.WebSocketResponse,
+        session: CallSession,
+        codec: MediaCodec,
+        entry: StreamPass,
+        link: MediaLink,
     ) -> None:
         messages = _texts(socket)
         try:
@@ -95,7 +101,13 @@ class MediaDoor:
         if session.released:  # it ended while the stream began, so nobody would ever close this socket
             await socket.close(message=b"the call is over")
             return
-        await carry_media(session, codec, MediaLink(socket), messages)
+        await carry_media(session, codec, link, messages)
+
+
+def _abort(request: web.Request) -> None:
+    """Break the connection without another word."""
+    if request.transport is not None:
+        request.transport.abort()
 
 
 async def _await_start(codec: MediaCodec, messages: AsyncIterator[str | bytes]) -> StreamStarted:

@@ -43,7 +43,9 @@ class Deadline:
         """
         usual = FIRST_AUDIO_LIMIT if first else NEXT_AUDIO_LIMIT
         rest = self.asked + HEARD_BY - ON_THE_WAY - now
-        return min(usual, max(LEAST, rest / left)) if rest > 0 else usual
+        if self.late or (first and rest <= 0):
+            return usual  # the caller was told, or the promise was broken before anything was to be said
+        return min(usual, max(LEAST, rest / left))
 
     def words_limit(self, now: float, *, left: int) -> float:
         """Seconds until the first words of a reply, so that each responder that is left has as long.

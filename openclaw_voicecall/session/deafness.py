@@ -63,10 +63,15 @@ class DeafnessWatch:
         if self._voice > 0 or self._awaits_end:
             self._since = min(self._since, PATIENCE - PATIENCE_AGAIN)
 
+    @property
+    def spoken(self) -> bool:
+        """Whether there was voice enough for words in the utterance that is not over yet."""
+        return self._spoken >= VOICE
+
     def take_spoken(self) -> bool:
         """An utterance is over: whether there was voice enough in it for words."""
-        spoken, self._spoken = self._spoken, 0.0
-        return spoken >= VOICE
+        spoken, self._spoken = self.spoken, 0.0
+        return spoken
 
     def answered(self, *, unfinished: bool = False) -> None:
         """The transcriber said something: it hears.

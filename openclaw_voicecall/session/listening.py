@@ -134,7 +134,8 @@ class Listening:
     def words_owed(self) -> bool:
         """Whether the caller has said something, is quiet again, and no transcriber has answered it."""
         if self._watch is not None:
-            return self._watch.words_owed or self._ignored
+            asked_for = self._finishing and not self._speaking and self._watch.spoken
+            return self._watch.words_owed or self._ignored or asked_for
         return self._open_utterance and not self._speaking
 
     def bridged(self) -> None:
@@ -275,7 +276,7 @@ class Listening:
             match event:
                 case Heard(text, final):
                     if final:
-                        self._require_words(text)
+                        self._require_words(link, text)
                     self._answered(unfinished=not final)
                     self._stop_waiting()
                     if text:
@@ -287,13 +288,15 @@ class Listening:
                     self._answered(unfinished=event.speaking)
                     await self._edge(event, tell=False)
 
-    def _require_words(self, text: str) -> None:
+    def _require_words(self, link: Link[Transcriber], text: str) -> None:
         """An utterance is over. Raises `VendorError` where another transcriber may find words in it."""
         spoken = self._watch is not None and self._watch.take_spoken()
         if text or not spoken:
             self._wordless = 0 if text else self._wordless
             return
         self._wordless += 1
+        detail = "it gives no words of what the caller said"
+        self._note("words-missing", {"hop": "transcriber", "provider": link.name, "detail": detail})
         self._ignored = self._wordless >= WORDLESS
         if self._ignored and self._spare:
             self._wordless = 0

@@ -16,6 +16,8 @@ QUIET_PROOF: Final = 1.0
 nothing while nobody speaks."""
 
 
+MISSED: Final = 1.0
+"""Seconds for which no frame has come when a stream ends: it was dead that long."""
 NOTICED: Final = 0.6
 """Seconds within which it is noticed that a voice has ended."""
 
@@ -77,6 +79,17 @@ class LineMeter:
     def cleared(self) -> None:
         """The carrier was told to drop what it has not played."""
         self._spoken.cut(self._clock.monotonic())
+
+    def stream_ended(self, played_until: float | None = None) -> None:
+        """The stream is gone.
+
+        Args:
+            played_until: Until when the carrier has played anything, if that is known.
+        """
+        now = self._clock.monotonic()
+        gone = self._frame if self._frame is not None and self.frames_missing() >= MISSED else now
+        self._spoken.cut(min(now, gone, now if played_until is None else played_until))
+        self._note_silence(now)
 
     def set_due(self, due: bool) -> None:
         """Whether the far party is waiting for sound of ours now."""

@@ -110,10 +110,11 @@ class Speaking:
     def detach(self) -> None:
         """The stream is gone, and with it what the carrier had not played."""
         now = self._clock.monotonic()
-        self._meter.cleared()
+        since = self._echoes.silent_since(now)
+        self._meter.stream_ended(since)
         self._clip.stop()
         if not self.pacer.held:
-            if (since := self._echoes.silent_since(now)) is not None:
+            if since is not None:
                 self.pacer.heard_until(since, now)
             self.pacer.hold(now)
             self._lost = True

@@ -41,6 +41,7 @@ class Takeover:
         """How many streams there had been when the carrier was last told to open one."""
         self._ended = asyncio.Event()
         self._renewing = False
+        self._hurry = asyncio.Event()
         self._gave_up = False
         self._failed: e.TranscriptionFailed | e.UtteranceFailed | None = None
         """What would have ended the call, had the carrier not been asked to take over."""
@@ -80,6 +81,7 @@ class Takeover:
         Returns:
             What is done about it; empty when that is under way already, or nothing can be done.
         """
+        self.hurry()
         view = self._session.call.snapshot()
         if self._renewing or self.stream is None or self._failed is not None or view.transferring:
             return ""
@@ -92,6 +94,7 @@ class Takeover:
         session = self._session
         view = session.call.snapshot()
         if self._failed is not None and not self._gave_up:
+            self.hurry()
             return not self.by_turns  # more of the same while the carrier is being asked
         if not self._possible(view) or view.transferring or self.by_turns or self._gave_up:
             return False
@@ -117,6 +120,10 @@ class Takeover:
             session.start(self._ask_carrier(event))
         return True
 
+    def hurry(self) -> None:
+        """Nothing can be heard: a takeover has nothing to wait for."""
+        self._hurry.set()
+
     async def next_stream(self, *, lost: bool = True) -> bool:
         """The carrier says that the stream is over: whether another stream is worth a try. If not, go on by turns.
 
@@ -127,7 +134,8 @@ class Takeover:
             if self._session.media_socket is not None:
                 self._session.media_socket()
             try:
-                async with asyncio.timeout(CLOSE_LIMIT):
+                # Nobody may be there to agree to the end of a stream that was given up.
+                async with asyncio.timeout(0 if self._renewing else CLOSE_LIMIT):
                     await self._ended.wait()
             except TimeoutError:
                 self._abandon()
@@ -250,14 +258,20 @@ class Takeover:
 
     async def _both_quiet(self) -> None:
         """Cut neither the agent, who can still be heard, nor the caller: of a half sentence nobody makes sense."""
+        self._hurry.clear()
+        quiet = asyncio.create_task(self._quiet())
+        hurry = asyncio.create_task(self._hurry.wait())
+        try:
+            await asyncio.wait({quiet, hurry}, timeout=WORDS_LIMIT, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            quiet.cancel()
+            hurry.cancel()
+
+    async def _quiet(self) -> None:
         session = self._session
         ears = session.parts.listening
-        try:
-            async with asyncio.timeout(WORDS_LIMIT):
-                while session.call.snapshot().agent is not Agent.IDLE:
-                    session.moved.clear()
-                    await session.moved.wait()
-                if ears is not None:
-                    await ears.voice_paused()
-        except TimeoutError:
-            pass
+        while session.call.snapshot().agent is not Agent.IDLE:
+            session.moved.clear()
+            await session.moved.wait()
+        if ears is not None:
+            await ears.voice_paused()

@@ -7,6 +7,7 @@ carrier is asked to speak, and in the end there is a goodbye.
 """
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from openclaw_voicecall.core import events as e
@@ -22,8 +23,12 @@ LOOK_EVERY: Final = 0.2
 """Seconds between two looks."""
 STALE: Final = 1.0
 """Seconds by which a look may be late. After a longer sleep of the whole process, what it finds is of no worth yet."""
-FRAMES_LIMIT: Final = 3.0
-"""Seconds that frames of a carrier which sends silence too may stay away, and that frames may be late."""
+FRAMES_LIMIT: Final = 2.5
+"""Seconds that frames of a carrier which sends silence too may stay away."""
+IMPATIENT: Final = (2.0, 1.5)
+"""After so many seconds of silence in which sound is due, or after a clip, they may stay away for so many."""
+LATE_LIMIT: Final = 3.0
+"""Seconds that frames may be late."""
 BUSY: Final = frozenset({Agent.THINKING, Agent.SPEAKING, Agent.DRAINING, Agent.YIELDED})
 
 
@@ -42,19 +47,26 @@ class LineWatch:
         self._clips = clips
         self._limit = limit
         self._late_after = late_after
+        self._wake = asyncio.Event()
         self._rung = 0
         """Clips played since sound is due."""
 
     def moved(self) -> None:
         """The core has moved: sound may be due from now on, or no more."""
-        self._session.meter.set_due(self._is_due(self._session.call.snapshot()))
+        meter = self._session.meter
+        meter.set_due(self._is_due(self._session.call.snapshot()))
+        if meter.silence() >= self._limit:
+            self._wake.set()  # such as when a stream begins after a silence
 
     async def run(self) -> None:
         """Watch until cancelled."""
         clock = self._session.clock
         while True:
             slept = clock.monotonic()
-            await asyncio.sleep(LOOK_EVERY)
+            self._wake.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._wake.wait()
             if clock.monotonic() - slept < LOOK_EVERY + STALE:
                 self._look()
 
@@ -76,8 +88,10 @@ class LineWatch:
     def _is_due(self, view: CallView) -> bool:
         """Whether the far party is quiet and waits for sound of ours."""
         ears = self._session.parts.listening
-        if view.leg is not Leg.UP or view.media is not Media.FLOWING or view.transferring or ears is None:
+        if view.leg is not Leg.UP or view.media is Media.NONE or view.transferring or ears is None:
             return False
+        if view.media is Media.LOST:
+            return True  # and only another stream brings it
         if ears.voice_sounds or (view.caller is Caller.TALKING and not ears.words_owed):
             return False
         if view.agent in BUSY:
@@ -88,9 +102,12 @@ class LineWatch:
     def _dead_stream(self, voice: Speaking) -> str:
         if why := voice.stalled():
             return why
-        if self._session.meter.behind() >= FRAMES_LIMIT:
+        meter = self._session.meter
+        if meter.behind() >= LATE_LIMIT:
             return "audio comes too late"
-        return "no audio comes" if self._session.meter.frames_missing() >= FRAMES_LIMIT else ""
+        waited, limit = IMPATIENT
+        limit = limit if meter.silence() >= waited or self._rung else FRAMES_LIMIT
+        return "no audio comes" if meter.frames_missing() >= limit else ""
 
     def _give_up_stream(self, why: str) -> None:
         if action := self._session.takeover.renew_stream(why):
@@ -99,6 +116,7 @@ class LineWatch:
     def _climb(self, view: CallView, voice: Speaking) -> None:
         """Play a clip; from the second time in a turn on, do something about the hop as well."""
         self._rung += 1
+        self._session.takeover.hurry()
         hop, why = self._culprit(view, voice)
         actions = [self._play_clip(view, voice)]
         ears = self._session.parts.listening

@@ -157,7 +157,7 @@ def _strikes(random: Random, kind: Kind, last: float) -> list[Strike]:
 def _strike(random: Random, vendor: str, at: float, lasts: float) -> Strike:
     lies = LIES[vendor]
     if random.random() < 0.5:
-        return Strike(vendor, at, lasts, network=_network(random))
+        return Strike(vendor, at, lasts, network=_network(random, latest=1.5 if vendor == "media" else 5.0))
     name = random.choice(list(lies))
     options = {key: draw_value(random) for key, draw_value in lies[name].items()}
     acts = [Act(name, options=options, times=random.choice((1, 0, 0)))]
@@ -167,8 +167,13 @@ def _strike(random: Random, vendor: str, at: float, lasts: float) -> Strike:
     return Strike(vendor, at, lasts, lies=acts)
 
 
-def _network(random: Random) -> tuple[Act, ...]:
-    """What a network does; either direction, or both."""
+def _network(random: Random, *, latest: float) -> tuple[Act, ...]:
+    """What a network does; either direction, or both.
+
+    Args:
+        random: The seed's.
+        latest: Seconds that it may be late. When the telephone's own line is later, there is no talk to be had on it.
+    """
     one = random.choice(tuple(Direction))
     way = random.choice(((one,), ()))
     rate = round(math.exp(random.uniform(math.log(300), math.log(20_000))))
@@ -183,7 +188,7 @@ def _network(random: Random) -> tuple[Act, ...]:
             (Act("stall", way),),
             (Act("drop", way),),
             (Act("throttle", (rate, *way)),),
-            (Act("delay", (round(random.uniform(0.3, 5.0), 1), *way)),),
+            (Act("delay", (round(random.uniform(0.3, latest), 1), *way)),),
             (Act("read_slowly", (rate, one)),),
             (Act("corrupt", (random.choice((30, 300, 3000)), *way)),),
         )

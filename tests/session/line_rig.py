@@ -350,6 +350,11 @@ class Caller:
             await self._heard_and_quiet()
         self.call.session.post(CallEnded(EndReason.CALLER_HUNG_UP))
 
+    def say_on(self) -> None:
+        """Begin to ask something."""
+        size = len(SILENCE) * AT_ONCE
+        self._audio += [QUESTION[at : at + size] for at in range(0, len(QUESTION), size)]
+
     async def say(self) -> None:
         """Ask something."""
         began = self.call.now()
@@ -358,8 +363,7 @@ class Caller:
             await asyncio.sleep(len(QUESTION) / 8000)
             self.exchange.question.put_nowait("Another question?")
         else:
-            size = len(SILENCE) * AT_ONCE
-            self._audio += [QUESTION[at : at + size] for at in range(0, len(QUESTION), size)]
+            self.say_on()
             await asyncio.sleep(len(QUESTION) / 8000)
 
     async def _heard_and_quiet(self) -> None:

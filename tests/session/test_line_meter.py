@@ -199,13 +199,34 @@ async def test_a_stream_that_takes_no_audio_is_replaced():
         stopped = caller.call.now()
         await caller.call.until(lambda: caller.ear.reads)
         assert caller.call.now() - stopped < 6.0
-        (silent,) = caller.call.words("line-silent")
-        assert silent["hop"] == "media stream"
+        assert caller.call.words("line-silent")[0]["hop"] == "media stream"
         await caller.call.until(lambda: any("again" in line.text for line in caller.call.lines))
         cut = next(line for line in caller.call.lines if "answer" in line.text)
         assert cut.interrupted
         heard = max(ends for _, ends in caller.ear.sounds if ends < stopped + 2.0) - stopped
         assert len(cut.text) * PER_CHARACTER < 6.0 + heard, "what was not played was not heard"
+
+
+@pytest.mark.parametrize("moment", [0.5, 2.0, 3.3, 5.6, 6.2, 7.5, 9.0])
+async def test_whenever_a_stream_dies_the_caller_hears_something_soon(moment):
+    async with conversation(takes_turns=True, questions=3) as caller:
+        await asyncio.sleep(moment)
+        caller.ear.reads = False
+        await to_the_end(caller)
+        assert caller.longest_silence() <= 6.0
+        assert caller.call.reason == EndReason.CALLER_HUNG_UP
+        assert answers(caller)
+
+
+async def test_ears_that_fail_while_the_stream_is_dead_wait_for_nobody():
+    async with conversation(hearings=["dies"], takes_turns=True, talks=False) as caller:
+        await asyncio.sleep(4.0)
+        caller.say_on()
+        await asyncio.sleep(0.5)
+        caller.ear.reads = False
+        stopped = caller.call.now()
+        await caller.call.until(lambda: caller.exchange.said)
+        assert caller.call.now() - stopped < 6.0
 
 
 async def test_a_stream_that_brings_nothing_is_replaced_although_nobody_speaks():

@@ -15,6 +15,6 @@ SEEDS = range(1000, 1200)
 
 
 def test_nobody_sits_in_silence_in_two_hundred_calls() -> None:
-    runs = asyncio.run(hold_all(chosen_seeds(SEEDS), lanes=6))
+    runs = asyncio.run(hold_all(chosen_seeds(SEEDS), lanes=8))
     keep("vendor_chaos", **figures(runs))
     require_promises(runs)

@@ -58,7 +58,10 @@ def plugin_manifest(registry: Registry) -> dict[str, Any]:
 
 
 def _open(node: Any) -> Any:
-    """The schema without its bans on other keys."""
+    """The schema without its bans on other keys, and without defaults.
+
+    OpenClaw would write defaults into what it hands over, and nobody could tell them from the owner's words.
+    """
     if isinstance(node, list):
         return [_open(item) for item in node]
     if not isinstance(node, dict):
@@ -66,7 +69,7 @@ def _open(node: Any) -> Any:
     return {
         key: _open(value)
         for key, value in node.items()
-        if not (key == "additionalProperties" and value is False)
+        if key != "default" and not (key == "additionalProperties" and value is False)
     }
 
 
