@@ -23,8 +23,7 @@ _OWN_SETTINGS: Final = {
     },
     "prewarm": {
         "type": "boolean",
-        "default": True,
-        "description": "Get the agent ready at start, so that its first turn of a call is as quick as later ones.",
+        "description": "Get the agent ready at start, so that its first turn of a call is as quick as later ones; true if not set.",
     },
 }
 """Read by the bridge; the service never sees them."""
