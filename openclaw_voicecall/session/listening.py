@@ -113,6 +113,8 @@ class Listening:
         """Utterances in a row in which no words were found, although the caller's voice was heard."""
         self._ignored = False
         """Whether the last of these is not even asked about."""
+        self._refused = False
+        """Whether the transcriber has refused what the caller said, and no words came since."""
         self._patient_until = 0.0
         """Until when a transcriber may go on opening although the caller waits for an answer."""
         self._closed = asyncio.Event()
@@ -218,6 +220,7 @@ class Listening:
                 timed_out = isinstance(error, TimeoutError) and not str(error)
                 detail = "not ready in time" if timed_out else why_failed(error)
                 allowed = _attempts(error, alone=len(self._rotation.order()) == 1)
+                self._refused = self._refused or isinstance(error, VendorRejected)
             finally:
                 self._stream = None
                 self._stop_waiting()
@@ -293,12 +296,14 @@ class Listening:
         spoken = self._watch is not None and self._watch.take_spoken()
         if text or not spoken:
             self._wordless = 0 if text else self._wordless
+            self._refused = self._refused and not text
             return
         self._wordless += 1
         detail = "it gives no words of what the caller said"
         self._note("words-missing", {"hop": "transcriber", "provider": link.name, "detail": detail})
         self._ignored = self._wordless >= WORDLESS
-        if self._ignored and self._spare:
+        # Of noise nobody makes words, but who has refused the same words before has failed.
+        if self._refused or (self._ignored and self._spare):
             self._wordless = 0
             raise _Deaf("it finds no words in what the caller says", operation="transcribe")
 

@@ -23,7 +23,8 @@ _OWN_SETTINGS: Final = {
     },
     "prewarm": {
         "type": "boolean",
-        "description": "Get the agent ready at start, so that its first turn of a call is as quick as later ones; true if not set.",
+        "description": "Get the agent ready at start, so that its first turn on a call is as quick as later ones; "
+        "true if not set.",
     },
 }
 """Read by the bridge; the service never sees them."""
