@@ -364,7 +364,7 @@ class StoreError(VoiceCallError):
 
 
 _MASK: Final = "***"
-_SHORTEST_SECRET: Final = 4
+_SHORTEST_SECRET: Final = 6
 """Characters; shorter words would be struck out of ordinary text, and nobody has such a key."""
 _CREDENTIALS: Final = re.compile(r"(?i)\b((?:basic|bearer|token)\s+)(?=\S*\d)[\w.~+/=:-]{8,}")
 """What stands in a header, also in a form that nobody told us of."""

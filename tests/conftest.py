@@ -67,6 +67,12 @@ def alone_if_heavy(
         yield
 
 
+@pytest.fixture(autouse=True)
+def no_secrets_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test calls a secret may be a plain word in another one's messages."""
+    monkeypatch.setattr("openclaw_voicecall.errors._secrets", ())
+
+
 # Innermost, because other plugins make event loops around every test.
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:

@@ -19,6 +19,7 @@ _program = click.option(
 
 
 @click.group()
+@common_options
 def openclaw() -> None:
     """Be the phone line of an OpenClaw on this machine."""
 

@@ -460,6 +460,22 @@ async def test_a_caller_is_transferred_by_new_twiml(line):
     assert ElementTree.fromstring(line.vendor.posts[0]["Twiml"]).findtext("Dial/Number") == "+15550003333"
 
 
+async def test_a_call_that_is_being_answered_is_taken_over_as_soon_as_it_is(line):
+    sid = line.vendor.add(status="ringing")
+    taking = asyncio.create_task(line.carrier.take_over(leg(sid)))
+    while not line.vendor.posts:
+        await asyncio.sleep(0.01)
+    line.vendor.calls[sid]["status"] = "in-progress"
+    await taking
+    assert [post["Method"] for post in line.vendor.posts] == ["POST", "POST"]
+    assert "for=over" in line.vendor.posts[-1]["Url"]
+
+
+async def test_a_call_that_is_over_is_not_taken_over(line):
+    with pytest.raises(VendorRejected, match="not in-progress"):
+        await line.carrier.take_over(leg(line.vendor.add(status="completed")))
+
+
 async def test_twilio_is_told_how_long_an_inbound_call_may_last(line):
     await line.carrier.limit_duration(leg(line.vendor.add(status="in-progress")), 89.5)
     asked = dict(line.vendor.posts[0])

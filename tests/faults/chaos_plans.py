@@ -34,9 +34,10 @@ TALK = (
     ("How much is it?", "Ten dollars."),
     ("Can I bring my dog?", "Dogs are fine."),
     ("Who is speaking?", "This is Clawdbot."),
-    ("Open?", "Yes, we are."),
+    ("Are you open now?", "Yes, we are."),
 )
-"""What a caller may ask, and what the model answers."""
+"""What a caller may ask, and what the model answers. A question lasts long enough for our own ear to take it for words:
+of a shorter one that no transcriber reports nobody could tell that it was none of the noises of a line."""
 GREETING = "Hello, how can I help?"
 """Said first, whoever called whom."""
 

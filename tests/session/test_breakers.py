@@ -89,7 +89,7 @@ async def test_a_try_of_which_nothing_comes_does_not_keep_others_from_trying():
 
 
 async def test_opening_and_closing_are_logged_and_noted_once(caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "openclaw_voicecall")
     notes: list[tuple[str, dict]] = []
     breaker = Breaker("synthesizer", "first", LoopClock())
     (link,) = links(breaker)

@@ -1,5 +1,6 @@
 """The carrier `twilio`."""
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ from openclaw_voicecall.providers.twilio import twiml, webhooks
 from openclaw_voicecall.providers.twilio.account import credentials
 from openclaw_voicecall.providers.twilio.config import TwilioConfig
 from openclaw_voicecall.providers.twilio.dialling import Dialling
+from openclaw_voicecall.providers.twilio.refusals import NotInProgress
 from openclaw_voicecall.providers.twilio.rest import TwilioApi, is_gone, open_api
 from openclaw_voicecall.providers.twilio.signatures import SignatureCheck
 
@@ -35,6 +37,10 @@ MAX_LIMIT = 14400.0
 """Seconds; Twilio's own limit of a call."""
 MAX_RING = 600
 """Seconds; Twilio lets no phone ring longer."""
+
+ANSWERING = (0.2, 0.4, 0.8)
+"""Seconds between attempts to take over a call that Twilio says is not in progress: what we answer it with makes it
+so, and an engine that fails at once may be quicker than that answer."""
 
 _LIVE = frozenset({"queued", "initiated", "ringing", "in-progress"})
 _NOT_ANSWERED = frozenset({"queued", "initiated", "ringing"})
@@ -191,6 +197,13 @@ class TwilioCarrier:
     async def take_over(self, leg: LegRef) -> None:
         """Take the leg off its stream, or back from a transfer: Twilio asks how to go on. Raises `VendorError`."""
         url = self._url(webhooks.OVER, leg.call_id)
+        for pause in ANSWERING:
+            try:
+                await self._api.update_call("take over the call", leg.carrier_call_id, url=url, method="POST")
+            except NotInProgress:
+                await asyncio.sleep(pause)
+            else:
+                return
         await self._api.update_call("take over the call", leg.carrier_call_id, url=url, method="POST")
 
     async def limit_duration(self, leg: LegRef, seconds: float) -> None:
