@@ -140,11 +140,13 @@ async def hang_up(session: "CallSession") -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DIAL_LIMIT):
             await session.leg_known.wait()
-    for pause in pauses() if session.carrier_call_id else ():
+    for failed, pause in enumerate(pauses() if session.carrier_call_id else ()):
         try:
             await session.parts.carrier.hang_up(session.leg)
         except (VendorError, OSError) as error:
             session.carrier_failed("hang-up", str(error), f"tried again in {pause:g} s")
+            if failed and session.media_socket is not None:
+                session.media_socket()  # a carrier that misses it asks how to go on, and is told to hang up
             await asyncio.sleep(pause)
         else:
             session.leg_open = False

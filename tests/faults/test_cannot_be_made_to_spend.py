@@ -136,6 +136,9 @@ async def with_limits() -> Played:
         )
         await on.client.place_call({**order, "to": "+15550002002"})
         played["per minute"] = await refusal(on.client.place_call({**order, "to": "+15550002003"}))
+        async with asyncio.timeout(10):
+            while len(on.line.twilio.calls) < 3:  # a call is recorded first and dialled then
+                await asyncio.sleep(0.02)
         # Refusals are no dials, and are not counted: the count is still that of what was placed.
         played["placed"] = [call.to_number for call in on.line.twilio.calls.values()]
         return played

@@ -109,7 +109,11 @@ async def _not_answered(on: Stage) -> Scene:
 async def _rung_by_a_phone(on: Stage, script: Path) -> dict[str, Any]:
     """A call over the local line, whose phone signs the time of day into every message."""
     script.write_text("name: stays\nsteps:\n  - wait: agent\n  - silence: 3.5\nlinger: 0.1\n")
-    report = (await on.line.cli("phone", "--script", str(script))).json
+    for _ in range(3):
+        rung = await on.line.cli("phone", "--script", str(script), check=False)
+        if "401" not in (rung.json["detail"] or ""):
+            break  # else the clock was set between the phone's signing and the service's look at it
+    report = rung.json
     async with asyncio.timeout(20):
         while not (record := await on.client.get_call(report["carrierCallId"]))["endReason"]:
             await asyncio.sleep(0.05)

@@ -10,9 +10,9 @@ from vendor_chaos import chosen_seeds, hold_all, require_promises
 
 pytestmark = [pytest.mark.faults, pytest.mark.heavy, pytest.mark.timeout(180)]
 
-SEEDS = (39, 49, 58, 142, 193, 221, 236, 239)
+SEEDS = (39, 58, 142, 221, 239)
 """Short calls of every kind, in which every kind of vendor fails."""
 
 
 def test_nobody_sits_in_silence_whatever_a_vendor_does() -> None:
-    require_promises(asyncio.run(hold_all(chosen_seeds(SEEDS), lanes=8)))
+    require_promises(asyncio.run(hold_all(chosen_seeds(SEEDS), lanes=5)))

@@ -18,6 +18,7 @@ from typing import Any
 
 from chaos_line import APOLOGY, FILLERS, GOODBYE, RECONNECTED, ChaosLine, chaos_line
 from chaos_plans import BEFORE, FOR_GOOD, GREETING, KINDS, Kind, Plan, Strike, draw
+from hearing import BRIDGE
 from vendor_line import OURS
 
 from openclaw_voicecall.api.wire import unix_time
@@ -313,7 +314,9 @@ def _judge_call(line: ChaosLine, run: Run) -> list[str]:
         problems.append(f"nothing was heard for {run.silence:.2f} s")
     if call.application_error is not None:
         problems.append(f"Twilio says that an application error has occurred: {call.application_error}")
-    if call.ended_by != "person" and not (run.heard and run.heard[-1].endswith(GOODBYE[-1])):
+    # Where a hang-up fails, the stream is closed instead: then Twilio says that it takes a moment before it asks us.
+    words = [text for text in run.heard if text != BRIDGE]
+    if call.ended_by != "person" and not (words and words[-1].endswith(GOODBYE[-1])):
         problems.append(f"the call was ended by {call.ended_by} without a word: {run.heard[-2:]}")
     if call.ended_by in ("time-limit", "network", "emulator"):
         problems.append(f"the call was ended by {call.ended_by}")
