@@ -314,7 +314,8 @@ class Reconciler:
         reason = told.reason or (EndReason.TRANSFERRED if _talks_elsewhere(record) else EndReason.INTERRUPTED)
         answered_at = record.answered_at or told.answered_at
         began = answered_at or record.created_at
-        ended_at = max(began, min(now, told.ended_at or now))  # the clock may have been set back meanwhile
+        # Clocks differ, the carrier's from ours and ours from what it was before it was set.
+        ended_at = max(record.created_at, began, min(now, told.ended_at or now))
         record = replace(record, answered_at=answered_at)
         why = f"{loose.why}; {detail}" if detail else loose.why
         loose.record = records.closed(record, reason, ended_at, why)

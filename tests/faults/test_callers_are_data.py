@@ -13,7 +13,7 @@ from twilio_scenes import Played, Scene, Stage, answering, keys_heard, last_word
 from openclaw_voicecall.testing.emulators.twilio import Transferee
 from openclaw_voicecall.testing.emulators.voices import babble
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.faults, pytest.mark.heavy, pytest.mark.timeout(120)]
 
 OURS_PROMPT = "You are Ada, and you take messages."
 GREETING = "Hello."

@@ -30,7 +30,7 @@ from openclaw_voicecall.providers.twilio.account import credentials
 from openclaw_voicecall.providers.twilio.config import TwilioConfig
 from openclaw_voicecall.providers.twilio.dialling import Dialling
 from openclaw_voicecall.providers.twilio.refusals import NotInProgress
-from openclaw_voicecall.providers.twilio.rest import TwilioApi, is_gone, open_api
+from openclaw_voicecall.providers.twilio.rest import OutcomeUnknown, TwilioApi, is_gone, open_api
 from openclaw_voicecall.providers.twilio.signatures import SignatureCheck
 
 MAX_LIMIT = 14400.0
@@ -39,8 +39,8 @@ MAX_RING = 600
 """Seconds; Twilio lets no phone ring longer."""
 
 ANSWERING = (0.2, 0.4, 0.8)
-"""Seconds between attempts to take over a call that Twilio says is not in progress: what we answer it with makes it
-so, and an engine that fails at once may be quicker than that answer."""
+"""Seconds between attempts to take over a call. Twilio may say that it is not in progress: what we answer it with makes
+it so, and an engine that fails at once may be quicker than that answer."""
 
 _LIVE = frozenset({"queued", "initiated", "ringing", "in-progress"})
 _NOT_ANSWERED = frozenset({"queued", "initiated", "ringing"})
@@ -200,7 +200,7 @@ class TwilioCarrier:
         for pause in ANSWERING:
             try:
                 await self._api.update_call("take over the call", leg.carrier_call_id, url=url, method="POST")
-            except NotInProgress:
+            except (NotInProgress, OutcomeUnknown):  # to be told twice does no harm
                 await asyncio.sleep(pause)
             else:
                 return
