@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: call test lint lint-style lint-format lint-types lint-layers format docs bench bench-local bench-twilio clean help setup-call setup-test
+.PHONY: call test soak lint lint-style lint-format lint-types lint-layers format docs bench bench-local bench-twilio clean help setup-call setup-test
 
 setup-call setup-test:
 	@sh .ci/setup $(@:setup-%=%)
@@ -20,6 +20,9 @@ call: setup-call ## Hold a spoken call with the agent on this machine, and keep 
 
 test: setup-test ## Run every test; ARGS go to pytest
 	@sh .ci/test $(ARGS)
+
+soak: setup-test ## Run the long tests, one after the other, about an hour; ARGS go to pytest
+	"$(BIN)/python" -m pytest --soak tests/soak -v -s $(ARGS)
 
 lint: lint-style lint-format lint-types lint-layers ## Check style, types and the layers
 

@@ -20,7 +20,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from openclaw_voicecall.cli.client import ControlClient
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.testing.service import RunningService
 from openclaw_voicecall.testing.witness import Witness
 

@@ -12,7 +12,7 @@ VoiceCallError                 code, retryable, http_status, exit_code, end_reas
     LocalProtocolError         our side asked for what the state forbids (a bug here, 409 on the control API)
     RemoteProtocolError        a carrier or vendor said what the state or its own protocol forbids
   WebhookError
-    InvalidSignature, ReplayedWebhook, MalformedWebhook, WebhookTooLarge
+    InvalidSignature, ReplayedWebhook, MalformedWebhook, WrongContentType, WebhookTooLarge
   PolicyError
     CallNotAllowed, LimitExceeded
   KeyReused                    an idempotency key came with another request than before
@@ -25,6 +25,7 @@ VoiceCallError                 code, retryable, http_status, exit_code, end_reas
     EngineMissing              an engine that runs on this machine is not installed; says how to install it
   MediaError
     StreamRejected, StreamLost, CodecError
+  HostError                    the program we live in refused something, or is gone
   CallNotFound, CallIsOver
   ServiceError
     ServiceRunning, ServiceNotRunning, PortInUse
@@ -35,11 +36,15 @@ Exceptions are for the caller of a function. A call's fate is an `EndReason` val
 wrong inside a running call becomes an event for its core.
 """
 
-from typing import ClassVar
+import re
+from typing import ClassVar, Final
 
 
 class VoiceCallError(Exception):
-    """Base of all errors of this package."""
+    """Base of all errors of this package. No message holds a secret that `keep_quiet` was told of."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(quiet(each) if isinstance(each, str) else each for each in arguments))
 
     code: ClassVar[str] = "error"
     """Stable word for machines, the same in JSON output, logs and the control API."""
@@ -148,6 +153,13 @@ class MalformedWebhook(WebhookError):
     code = "malformed-webhook"
 
 
+class WrongContentType(WebhookError):
+    """The body is of a type that the carrier does not send."""
+
+    code = "wrong-content-type"
+    http_status = 415
+
+
 class WebhookTooLarge(WebhookError):
     """The body is larger than a carrier sends."""
 
@@ -216,7 +228,7 @@ class VendorError(VoiceCallError):
         self.vendor = vendor
         self.operation = operation
         self.status = status
-        self.request_id = request_id
+        self.request_id = None if request_id is None else quiet(request_id)
         self.retry_after = retry_after
 
 
@@ -225,6 +237,13 @@ class VendorUnavailable(VendorError):
 
     code = "vendor-unavailable"
     retryable = True
+
+
+class DialUnknown(VendorUnavailable):
+    """Whether the carrier placed a call is unknown. It is looked for there and never placed again."""
+
+    code = "dial-unknown"
+    retryable = False
 
 
 class VendorTimeout(VendorError):
@@ -287,6 +306,14 @@ class CodecError(MediaError):
     code = "codec"
 
 
+class HostError(VoiceCallError):
+    """The program we live in, such as OpenClaw, refused something or is gone."""
+
+    code = "host"
+    http_status = 502
+    exit_code = 69
+
+
 class CallNotFound(VoiceCallError):
     """No call has this id."""
 
@@ -334,3 +361,34 @@ class StoreError(VoiceCallError):
 
     code = "store"
     exit_code = 74
+
+
+_MASK: Final = "***"
+_SHORTEST_SECRET: Final = 6
+"""Characters; shorter words would be struck out of ordinary text, and nobody has such a key."""
+_CREDENTIALS: Final = re.compile(r"(?i)\b((?:basic|bearer|token)\s+)(?=\S*\d)[\w.~+/=:-]{8,}")
+"""What stands in a header, also in a form that nobody told us of."""
+_IN_ADDRESS: Final = re.compile(r"(://[^\s/:@]*:)[^\s/@]+(@)")
+_secrets: tuple[str, ...] = ()
+
+
+def keep_quiet(*secrets: str) -> None:
+    """Name texts that nothing may hold that people read: every key of the configuration, once it is known.
+
+    Vendors say keys back in their errors, and errors get into records, answers and terminals.
+    """
+    global _secrets  # noqa: PLW0603 what a process knows of is the same for all of it
+    known = {*_secrets, *(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)}
+    _secrets = tuple(sorted(known, key=len, reverse=True))  # the longer first: one may contain another
+
+
+def holds_secret(text: str) -> bool:
+    """Whether a secret that is known is in a text."""
+    return any(secret in text for secret in _secrets)
+
+
+def quiet(text: str) -> str:
+    """A text without the secrets that are known, and without what a header carries."""
+    for secret in _secrets:
+        text = text.replace(secret, _MASK)
+    return _IN_ADDRESS.sub(rf"\1{_MASK}\2", _CREDENTIALS.sub(rf"\1{_MASK}", text))

@@ -29,6 +29,7 @@ DEFAULT_PLUGINS = (
     "openclaw_voicecall.builtin.observers",
     "openclaw_voicecall.builtin.notify",
     "openclaw_voicecall.builtin.frontdesk",
+    "openclaw_voicecall.builtin.host_agent",
     "openclaw_voicecall.providers.local",
     "openclaw_voicecall.providers.embedded",
     "openclaw_voicecall.providers.twilio",

@@ -7,12 +7,13 @@ import os
 import sys
 from collections.abc import Generator, Iterator
 from ipaddress import ip_address
+from pathlib import Path
 from unittest import mock
 
 import hypothesis
 import pytest
 
-TIERS = frozenset({"static", "unit", "session", "contract", "server", "e2e", "faults"})
+TIERS = frozenset({"static", "unit", "session", "contract", "server", "e2e", "faults", "soak"})
 WITHOUT_LOOP = frozenset({"static", "unit"})
 
 # Deadlines lie on a shared machine. CI takes the same examples each time, so that a red run can be repeated.
@@ -26,6 +27,14 @@ asyncio.set_event_loop(None)
 
 class OutsideWorld(RuntimeError):
     """A test was about to talk to an address that is not on loopback."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run the long tests too, see `make soak`")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if collection_path.name == "soak" and not config.getoption("--soak") else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,6 +65,12 @@ def alone_if_heavy(
     with (tmp_path_factory.getbasetemp().parent / "heavy.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test calls a secret may be a plain word in another one's messages."""
+    monkeypatch.setattr("openclaw_voicecall.errors._secrets", ())
 
 
 # Innermost, because other plugins make event loops around every test.

@@ -31,10 +31,16 @@ class CarrierCapabilities:
     limits_duration: bool = False
     """Can be told how long a call that we did not place may last."""
     machine_detection: bool = False
+    finds_legs: bool = False
+    """Can look for legs by their numbers and time: has `find_legs`, for dials whose outcome nobody knows."""
     billed: bool = True
     """Its calls reach the phone network and cost money. The limits on spending are for such carriers only."""
     explicit_answer: bool = False
     """Answers by a REST call of ours, not in the reply to its webhook."""
+    signature_headers: tuple[str, ...] = ()
+    """Headers that every webhook of it has once. Requests without them are refused before their body is read."""
+    webhook_types: tuple[str, ...] = ()
+    """Content types of its webhooks, in small letters; any, if none is named. Others are refused unread, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +52,7 @@ class WebhookRequest:
     headers: Mapping[str, str]
     body: bytes
     remote: str = ""
+    """Address of whoever sent it; behind a proxy that the configuration trusts, as the proxy tells it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +117,7 @@ class LegOrder:
     fallback_text: str = ""
     """Spoken by the carrier itself: before a hang-up, or should a stream end while the call goes on."""
     text: str = ""
+    """Spoken by the carrier itself, in a `turn` or before a `stream`."""
     listen: bool = True
     digits: str = ""
     """Keys to press before `text` is said."""
@@ -145,10 +153,12 @@ class PlaceCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegStatus:
-    """What the carrier says about a leg: `live`, `ended` or `unknown`."""
+    """What the carrier says about a leg: `live`, `ended` or `unknown`. Times are Unix seconds, where it tells them."""
 
     state: str
     reason: EndReason | None = None
+    answered_at: float | None = None
+    ended_at: float | None = None
 
 
 # Facts on the media stream.
@@ -239,7 +249,14 @@ class Carrier(Protocol):
         ...
 
     async def place_call(self, request: PlaceCall) -> str:
-        """Dial; returns the carrier's call id. Never repeated by itself. Raises `VendorError`."""
+        """Dial; returns the carrier's call id.
+
+        A dial that may have been carried out is never repeated.
+
+        Raises:
+            DialUnknown: Nobody can tell whether the call was placed.
+            VendorError: It was not.
+        """
         ...
 
     async def hang_up(self, leg: LegRef) -> None:
@@ -274,4 +291,17 @@ class Carrier(Protocol):
 
     async def fetch_status(self, leg: LegRef) -> LegStatus:
         """Ask the carrier what became of a leg."""
+        ...
+
+    async def find_legs(
+        self, *, to_number: str, from_number: str, since: float, until: float
+    ) -> Sequence[str]:
+        """The carrier's ids of legs that we placed between two numbers. Only where the capabilities say `finds_legs`.
+
+        Args:
+            to_number: E.164.
+            from_number: E.164.
+            since: Unix seconds by our clock; legs begun before are left out.
+            until: The same for those begun later.
+        """
         ...

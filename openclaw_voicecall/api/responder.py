@@ -50,6 +50,8 @@ class TurnRequest:
     """What an outbound call is for."""
     language: str = "en"
     agent_id: str = ""
+    timeout: float = 30.0
+    """Seconds that the whole reply may take."""
     tools: tuple[Tool, ...] = ()
     can_end: bool = True
     """Whether the call may be ended by `EndCall`."""

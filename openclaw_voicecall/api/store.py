@@ -22,6 +22,11 @@ OPENCLAW_STATES = (
     "voicemail",
 )
 """The `state` words of a call record, as OpenClaw's tools know them."""
+ENDING = "ending"
+"""The one further `state` word: the end is decided, and the carrier has not confirmed yet that the leg is over."""
+
+ANSWERS_KEPT = 1000
+"""Answers to webhooks that a store keeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,18 @@ class TurnLatency:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LineFigures:
+    """What could be heard on a call, of the audio that passed through us: not while the carrier itself spoke."""
+
+    heard_seconds: float
+    """Audible sound of the far party."""
+    spoken_seconds: float
+    """Audible sound of ours, as far as the far party was still there to hear it."""
+    longest_silence_ms: float
+    """The longest time for which the far party waited for sound of ours and neither side was to be heard."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecord:
     """Everything kept of one call. Times are Unix seconds."""
 
@@ -69,7 +86,7 @@ class CallRecord:
     mode: str
     """`conversation` or `notify`."""
     state: str
-    """One of `OPENCLAW_STATES`."""
+    """One of `OPENCLAW_STATES`, or `ENDING`."""
     created_at: float
     carrier_call_id: str = ""
     answered_at: float | None = None
@@ -80,6 +97,8 @@ class CallRecord:
     """Why it failed, in a sentence, where it did: names the hop."""
     transcript: tuple[TranscriptLine, ...] = ()
     latencies: tuple[TurnLatency, ...] = ()
+    line: LineFigures | None = None
+    """None where no audio passed through us."""
     recording: str = ""
     """Path of the WAV file, where there is one."""
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -123,6 +142,20 @@ class JournalEntry:
     """The orders, each with `command` and its fields."""
     states: dict[str, str] = field(default_factory=dict)
     """Leg, media, caller and agent after it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookAnswer:
+    """How a signed request of a carrier was answered, for when the same request comes again."""
+
+    carrier: str
+    replay_key: str
+    """See `VerifiedWebhook.replay_key`."""
+    at: float
+    """Unix seconds."""
+    status: int
+    content_type: str
+    body: bytes
 
 
 class CallStore(Protocol):
@@ -173,6 +206,18 @@ class CallStore(Protocol):
 
     async def journal(self, call_id: str, *, after: int = 0) -> Sequence[JournalEntry]:
         """Entries of a call with `seq > after`, oldest first."""
+        ...
+
+    async def put_answer(self, answer: WebhookAnswer) -> None:
+        """Keep the answer to a webhook; one that is kept already stays. Only the `ANSWERS_KEPT` newest are kept."""
+        ...
+
+    async def answers(self, *, since: float) -> Sequence[WebhookAnswer]:
+        """The answers that are kept, oldest first.
+
+        Args:
+            since: Unix seconds; older answers are left out.
+        """
         ...
 
     async def close(self) -> None:

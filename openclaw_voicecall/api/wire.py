@@ -1,10 +1,12 @@
 """Call records and journal entries as JSON: the one shape that the control API, the CLI and exports share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from openclaw_voicecall.api.store import CallRecord, JournalEntry, TranscriptLine, TurnLatency
+from openclaw_voicecall.api.store import CallRecord, JournalEntry, LineFigures, TranscriptLine, TurnLatency
 
 
 def iso_time(seconds: float | None) -> str | None:
@@ -46,13 +48,19 @@ def record_to_json(record: CallRecord) -> dict[str, Any]:
             for line in record.transcript
         ],
         "latencies": [_latency_to_json(latency) for latency in record.latencies],
+        "line": None if record.line is None else _line_to_json(record.line),
         "recording": record.recording or None,
         "metadata": record.metadata,
     }
 
 
 def record_from_json(data: dict[str, Any]) -> CallRecord:
-    """The reverse of `record_to_json`."""
+    """The reverse of `record_to_json`. Raises `ValueError` for anything else."""
+    with _one_kind_of_error("call record"):
+        return _record(data)
+
+
+def _record(data: dict[str, Any]) -> CallRecord:
     return CallRecord(
         call_id=data["callId"],
         carrier_call_id=data.get("carrierCallId") or "",
@@ -78,6 +86,7 @@ def record_from_json(data: dict[str, Any]) -> CallRecord:
             for line in data.get("transcript", ())
         ),
         latencies=tuple(_latency_from_json(latency) for latency in data.get("latencies", ())),
+        line=_line_from_json(data["line"]) if data.get("line") else None,
         recording=data.get("recording") or "",
         metadata=data.get("metadata") or {},
     )
@@ -98,16 +107,45 @@ def entry_to_json(entry: JournalEntry) -> dict[str, Any]:
 
 
 def entry_from_json(data: dict[str, Any]) -> JournalEntry:
-    """The reverse of `entry_to_json`."""
+    """The reverse of `entry_to_json`. Raises `ValueError` for anything else."""
+    with _one_kind_of_error("journal entry"):
+        return _entry(data)
+
+
+def _entry(data: dict[str, Any]) -> JournalEntry:
     return JournalEntry(
         call_id=data["callId"],
         seq=data["seq"],
         at=unix_time(data["at"]) or 0.0,
         elapsed=data["elapsed"],
         event=data["event"],
-        data=data["data"],
-        commands=tuple(data["commands"]),
-        states=data["states"],
+        data=dict(data["data"]),
+        commands=tuple(map(dict, data["commands"])),
+        states=dict(data["states"]),
+    )
+
+
+@contextmanager
+def _one_kind_of_error(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, OverflowError, OSError) as error:
+        raise ValueError(f"this is no {what}: {type(error).__name__} {error}") from error
+
+
+def _line_to_json(line: LineFigures) -> dict[str, Any]:
+    return {
+        "heardSeconds": line.heard_seconds,
+        "spokenSeconds": line.spoken_seconds,
+        "longestSilenceMs": line.longest_silence_ms,
+    }
+
+
+def _line_from_json(data: dict[str, Any]) -> LineFigures:
+    return LineFigures(
+        heard_seconds=data["heardSeconds"],
+        spoken_seconds=data["spokenSeconds"],
+        longest_silence_ms=data["longestSilenceMs"],
     )
 
 

@@ -16,9 +16,11 @@ networks (Iridium, Globalstar), international networks (Thuraya and others), and
 _PREMIUM: Final = (
     "+979",  # international premium rate, ITU-T E.169.2
     "+1900", "+3190", "+3290", "+3389", "+34803", "+34806", "+34807", "+3989", "+4190", "+4390", "+4393", "+449",
-    "+4590", "+46900", "+46939", "+46944", "+4782", "+4870", "+49900", "+61190", "+64900", "+81990",
+    "+4590", "+46900", "+46939", "+46944", "+4782", "+4870", "+49900", "+61190", "+64900", "+81990", "+9721900",
 )  # fmt: skip
 """Beginnings of premium numbers, by the national plans that ITU-T publishes."""
+_PAY_PER_CALL: Final = re.compile(r"\+1[2-9][0-9]{2}976[0-9]{4}", re.ASCII)
+"""Local premium numbers of North America: exchange 976 in any area."""
 _SHARED_COST: Final = ("+808",)
 """International shared cost, ITU-T E.169.3."""
 _EMERGENCY: Final = frozenset(
@@ -85,7 +87,9 @@ def _special(phonenumbers: Any, number: str, parsed: Any, region: str) -> str:
         return "satellite"
     types = phonenumbers.PhoneNumberType
     kind = phonenumbers.number_type(parsed)
-    if kind == types.PREMIUM_RATE or number.startswith(_PREMIUM):
+    # Pagers cost as much as premium numbers, where there are any left.
+    expensive = kind in (types.PREMIUM_RATE, types.PAGER)
+    if expensive or number.startswith(_PREMIUM) or _PAY_PER_CALL.fullmatch(number):
         return "premium"
     if kind == types.SHARED_COST or number.startswith(_SHARED_COST):
         return "shared-cost"

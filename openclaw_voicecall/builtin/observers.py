@@ -10,7 +10,7 @@ logger = logging.getLogger("openclaw_voicecall.calls")
 
 
 class LogObserver:
-    """Logs when a call's state changes, and every failure. Words are logged at DEBUG only."""
+    """Logs when a call's state changes, and every failure. What is said is in the record, and never in a log."""
 
     name = "log"
 
@@ -32,7 +32,9 @@ class LogObserver:
             logger.info("call %s %s %s", record.call_id, record.direction, record.state)
         for order in entry.commands:
             if order["command"] == "AppendTranscript":
-                logger.debug("call %s %s: %s", record.call_id, order["speaker"], order["text"])
+                logger.debug(
+                    "call %s %s said %d words", record.call_id, order["speaker"], len(order["text"].split())
+                )
 
 
 @hookimpl

@@ -24,18 +24,21 @@ class Addresses:
         self._provider = config.provider
         self._own = f"http://{here}{config.serve.path.rstrip('/')}"
         self._public = config.public_url.rstrip("/") if config.public_url else None
+        self._path = config.serve.path.rstrip("/")
+        self._learned: str | None = None
         self._stream_path = config.streaming.stream_path.rstrip("/")
 
     def webhook(self, carrier: str) -> str:
         """URL that a carrier's questions and reports go to."""
-        if carrier == LOCAL_LINE or self._public is None:
+        public = self._public or self._learned
+        if carrier == LOCAL_LINE or public is None:
             return f"{self._own}/{carrier}"
-        return self._public if carrier == self._provider else f"{self._public}/{carrier}"
+        return public if carrier == self._provider else f"{public}/{carrier}"
 
     def stream(self, carrier: str, token: str) -> str:
         """URL of a media stream."""
-        base = self._own if carrier == LOCAL_LINE or self._public is None else self._public
-        parts = urlsplit(base)
+        public = self._public or self._learned
+        parts = urlsplit(self._own if carrier == LOCAL_LINE or public is None else public)
         path = f"{self._stream_path}/{carrier}/{token}"
         return urlunsplit((_SOCKET_SCHEMES[parts.scheme], parts.netloc, path, "", ""))
 
@@ -43,11 +46,35 @@ class Addresses:
         """Give out another public address from now on: a tunnel that was opened again may have one."""
         self._public = public_url.rstrip("/")
 
-    def as_asked(self, carrier: str, url: str) -> str:
+    def learn(self, carrier: str, origin: str) -> None:
+        """A carrier has reached us under this scheme and host: given out where the configuration has no public URL.
+
+        Args:
+            carrier: Whose signed request told so, for the first time: nothing is learned from a repetition.
+            origin: Such as `https://voice.example.com`; empty when it told nothing.
+        """
+        if origin and self._public is None and carrier != LOCAL_LINE:
+            self._learned = origin + self._path
+
+    def as_asked(self, carrier: str, url: str, *, origin: str = "") -> str:
         """The URL a carrier asked for, from the one that reached us: ours is the query, the rest is what we gave out.
 
         Proxies and tunnels change scheme, host and path, and signatures are made over what the carrier saw. Nothing
         that a stranger can say in a header has a part in it.
+
+        Args:
+            carrier: Whose webhook it is.
+            url: The URL that reached us.
+            origin: Scheme and host that a trusted proxy tells; counts only without a public URL.
         """
-        query = urlsplit(url).query
-        return self.webhook(carrier) + (f"?{query}" if query else "")
+        reached = urlsplit(url)
+        asked = self.webhook(carrier)
+        if origin and self._public is None and carrier != LOCAL_LINE:
+            asked = origin + reached.path
+        return asked + (f"?{reached.query}" if reached.query else "")
+
+    def is_ours(self, origin: str) -> bool:
+        """Whether the `Origin` of a browser's request is a page of ours."""
+        host = urlsplit(origin).netloc.lower()
+        known = (self._own, self._public, self._learned)
+        return bool(host) and host in {urlsplit(url).netloc.lower() for url in known if url}

@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING
 
 from openclaw_voicecall.api.carrier import CarrierCapabilities
 from openclaw_voicecall.api.responder import Line, Responder, TurnRequest
-from openclaw_voicecall.api.speech import TranscriptionRequest
+from openclaw_voicecall.api.speech import Synthesizer, TranscriptionRequest
 from openclaw_voicecall.api.store import CallRecord, TranscriptLine
 from openclaw_voicecall.calls.engines import Engines, takes_turns
 from openclaw_voicecall.calls.memory import Recollection, nothing
 from openclaw_voicecall.core.policy import RECORDING_LINE, BargeInPolicy, CallPolicy
 from openclaw_voicecall.errors import StoreError
-from openclaw_voicecall.session.chain import Chain
+from openclaw_voicecall.media.echo import EchoGate
+from openclaw_voicecall.session.chain import Chain, Rotation
+from openclaw_voicecall.session.clips import Clips
 from openclaw_voicecall.session.listening import Listening
 from openclaw_voicecall.session.recorder import CallRecorder
 from openclaw_voicecall.session.responding import Fillers, Responding
 from openclaw_voicecall.session.session import CallSession, Parts, anybody
 from openclaw_voicecall.session.speaking import Speaking
+from openclaw_voicecall.session.voice import Voice
+from openclaw_voicecall.session.watch import LineWatch
 
 if TYPE_CHECKING:
     from openclaw_voicecall.api.policy import CallPlan
@@ -53,26 +57,29 @@ def equip(
     """
     capabilities = engines.capabilities[record.carrier]
     by_turns = takes_turns(config, capabilities)
-    recorder = None
-    if recording and not by_turns:
-        notice = any(line.name == RECORDING_LINE for line in session.call.policy.must_say)
-        recorder = CallRecorder(recording, session.clock, awaits_notice=notice)
+    recorder = _recorder(session, recording) if recording and not by_turns else None
+    chain = engines.synthesizers.get(plan.synthesizer) or engines.synthesizers.get("", ())
+    lead = config.playout.lead_ms / 1000
+    echo = EchoGate(lead=lead) if config.interruptions.ignore_echo else None
     session.language = plan.language
     session.own_number = record.from_number if record.direction == "outbound" else record.to_number
     return Parts(
         carrier=engines.carriers[record.carrier],
         speaking=session.takeover.new_line()
         if by_turns
-        else _voice(session, record, plan, engines, config, recorder=recorder),
-        listening=None if by_turns else _ears(session, record, plan, engines),
+        else _voice(session, record, plan, engines, config, chain=chain, recorder=recorder, echo=echo),
+        listening=None if by_turns else _ears(session, record, plan, engines, echo=echo),
         responding=Responding(
             base=_turn_request(record, plan, config, capabilities),
-            chain=responders,
+            rotation=Rotation(responders, session.note),
+            deadlines=session.deadlines,
             timeout=plan.response_timeout,
             fillers=Fillers(
                 phrases=config.phrases.fillers,
                 after=config.limits.filler_after_ms / 1000,
                 every=config.limits.filler_every_ms / 1000,
+                late=config.phrases.late,
+                late_after=config.limits.late_after_ms / 1000,
             ),
             tools=engines.tools,
             history=lambda: (
@@ -83,8 +90,18 @@ def equip(
             note=session.note,
         ),
         recorder=recorder,
+        watch=None if by_turns else _watch(session, plan, config, chain),
         capabilities=capabilities,
         may_dial=may_dial,
+    )
+
+
+def _recorder(session: CallSession, recording: Path) -> CallRecorder:
+    return CallRecorder(
+        recording,
+        session.clock,
+        awaits_notice=any(line.name == RECORDING_LINE for line in session.call.policy.must_say),
+        failed=lambda detail: session.note("recording-failed", {"detail": detail}),
     )
 
 
@@ -95,31 +112,61 @@ def _voice(
     engines: Engines,
     config: "VoiceCallConfig",
     *,
+    chain: Chain[Synthesizer],
     recorder: CallRecorder | None,
+    echo: EchoGate | None,
 ) -> Speaking:
     return Speaking(
-        call_id=record.call_id,
-        chain=engines.synthesizers.get(plan.synthesizer) or engines.synthesizers[""],
+        voice=Voice(
+            call_id=record.call_id,
+            rotation=Rotation(chain, session.note),
+            note=session.note,
+            clock=session.clock,
+            language=plan.language,
+            voice=plan.voice,
+        ),
+        deadlines=session.deadlines,
+        meter=session.meter,
         post=session.post,
         note=session.note,
         clock=session.clock,
         lead=config.playout.lead_ms / 1000,
         marks=engines.capabilities[record.carrier].marks,
         recorder=recorder.tracks if recorder else None,
-        language=plan.language,
-        voice=plan.voice,
+        echo=echo,
     )
 
 
-def _ears(session: CallSession, record: CallRecord, plan: "CallPlan", engines: Engines) -> Listening:
+def _watch(
+    session: CallSession, plan: "CallPlan", config: "VoiceCallConfig", chain: Chain[Synthesizer]
+) -> LineWatch:
+    phrases = config.phrases
+    clips = Clips(chain, phrases.fillers, phrases.late, language=plan.language, voice=plan.voice)
+    return LineWatch(
+        session,
+        clips,
+        limit=config.limits.silence_ms / 1000,
+        late_after=config.limits.late_after_ms / 1000,
+    )
+
+
+def _ears(
+    session: CallSession,
+    record: CallRecord,
+    plan: "CallPlan",
+    engines: Engines,
+    *,
+    echo: EchoGate | None,
+) -> Listening:
     return Listening(
         request=TranscriptionRequest(call_id=record.call_id, language=plan.language),
-        chain=engines.transcribers,
+        rotation=Rotation(engines.transcribers, session.note),
         detector=engines.turn_detector() if engines.turn_detector else None,
         post=session.post,
         note=session.note,
         clock=session.clock,
         hear_beeps=record.direction == "outbound" and plan.policy.leave_voicemail,
+        echo=echo,
     )
 
 
@@ -139,7 +186,8 @@ def tuned_policy(
         quick = replace(policy.endpointing, after=0.0, after_question=0.0, after_digits=0.0)
         return replace(policy, endpointing=quick)
     if not interims:
-        policy = replace(policy, barge_in=_patient(policy, config.interruptions.model_fields_set))
+        patient = _patient(policy, config.interruptions.model_fields_set)
+        policy = replace(policy, barge_in=patient, endpointing=replace(policy.endpointing, stale_after=None))
     if capabilities.turns:
         patience = config.streaming.pre_start_timeout_ms / 1000 + TAKEOVER
         return replace(policy, media_grace=max(policy.media_grace, patience))
@@ -173,6 +221,7 @@ def _turn_request(
         objective=plan.objective,
         language=plan.language,
         agent_id=plan.agent_id,
+        timeout=plan.response_timeout,
         can_send_digits=capabilities.dtmf_out != "none",
         can_transfer=capabilities.transfer
         and (record.direction == "outbound" if allowed is None else bool(allowed)),

@@ -12,6 +12,7 @@ from openclaw_voicecall.api.spec import Runtime, ToolSpec
 from openclaw_voicecall.api.speech import Synthesizer, Transcriber, TurnDetector
 from openclaw_voicecall.calls.phrases import PhraseCache, Warming, utterances
 from openclaw_voicecall.plugins import Registry
+from openclaw_voicecall.session.breaker import Breaker
 from openclaw_voicecall.session.chain import Chain, Link
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Engines:
     tools: tuple[ToolSpec, ...] = ()
     """What plugins let responders call."""
     in_use: list[Engine] = field(default_factory=list)
+    breakers: list[Breaker] = field(default_factory=list)
+    """One for each supplier and its settings."""
 
 
 class EngineRoom:
@@ -69,6 +72,7 @@ class EngineRoom:
         self._warming = Warming()
         stack.push_async_callback(self._warming.close)
         self.engines = Engines()
+        self._breakers: list[tuple[Breaker, object]] = []
 
     async def open(self) -> Engines:
         """Open everything that the configuration names."""
@@ -123,7 +127,7 @@ class EngineRoom:
                 self._describe("responder", reference, spec.describe(settings))
                 self._announce(spec.notices(settings, rest))
                 opened = await self._stack.enter_async_context(spec.open(settings, self._runtime, rest))
-                links.append(Link(reference, opened))
+                links.append(Link(reference, opened, self._breaker("responder", reference, settings)))
             self.engines.responders[model] = tuple(links)
         return self.engines.responders[model]
 
@@ -135,7 +139,8 @@ class EngineRoom:
         opened = await self._stack.enter_async_context(spec.open(settings, self._runtime))
         if not self.engines.transcribers:
             self.engines.interims = spec.interims
-        self.engines.transcribers = (*self.engines.transcribers, Link(name, opened))
+        link = Link(name, opened, self._breaker("transcriber", name, settings))
+        self.engines.transcribers = (*self.engines.transcribers, link)
 
     async def _open_turn_detector(self) -> None:
         """Open voice activity detection, unless every transcriber has its own."""
@@ -166,7 +171,7 @@ class EngineRoom:
                 self._announce(spec.notices(settings))
             opened = await self._stack.enter_async_context(spec.open(settings, self._runtime))
             cache = PhraseCache(opened, phrases, self._config.language)
-            links.append(Link(name, cache))
+            links.append(Link(name, cache, self._breaker("synthesizer", name, settings)))
             if self._config.phrases.prepare and not links[1:]:
                 self._warming.add(cache)
         self.engines.synthesizers[dialled] = tuple(links)
@@ -180,6 +185,16 @@ class EngineRoom:
         self.engines.capabilities[name] = spec.capabilities
         self._describe("carrier", name, "")
         self._announce(spec.notices(self._config.carrier_settings(name)))
+
+    def _breaker(self, hop: str, name: str, settings: object) -> Breaker:
+        """The breaker of a supplier; the same one wherever it is used with the same settings."""
+        for breaker, known in self._breakers:
+            if (breaker.hop, breaker.name) == (hop, name) and known == settings:
+                return breaker
+        breaker = Breaker(hop, name, self._runtime.clock)
+        self._breakers.append((breaker, settings))
+        self.engines.breakers.append(breaker)
+        return breaker
 
     def _announce(self, notices: Sequence[str]) -> None:
         for notice in notices:

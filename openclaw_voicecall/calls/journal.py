@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pluggy
@@ -16,6 +17,9 @@ logger = logging.getLogger(__name__)
 
 STORE_RETRY = 1.0
 """Seconds until a failed write is tried again."""
+
+SAY_EVERY = 60
+"""Failed writes for one line in the log."""
 
 Item = tuple[CallRecord, JournalEntry]
 
@@ -119,12 +123,24 @@ class JournalHub:
         finally:
             self._feeds.discard(lane)
 
+    def unsaved(self, call_id: str) -> CallRecord | None:
+        """The newest record of a call that waits to be stored; None when nothing of it waits."""
+        return next((record for record, _ in reversed(self._unsaved) if record.call_id == call_id), None)
+
     async def flush(self) -> None:
         """Return once everything written so far is in the store."""
         if self._stored < self._written:
             stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._flushes.append((self._written, stored))
             await stored
+
+    async def end_feeds(self, limit: float = 0.5) -> None:
+        """End all feeds after what was written so far, for which they wait `limit` seconds at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await self.flush()
+        for lane in self._feeds:
+            lane.close()
 
     async def close(self, limit: float = 2.0) -> None:
         """Write what is pending, let observers and readers have it, each for `limit` seconds at most, and stop."""
@@ -141,6 +157,7 @@ class JournalHub:
             task.cancel()
 
     async def _write(self) -> None:
+        failures = 0
         while not (self._closing and not self._unsaved):
             await self._save.wait()
             if not self._closing:
@@ -150,11 +167,16 @@ class JournalHub:
                 await self._put(batch)
             except StoreError as error:
                 # Kept and tried again: a full disk may be emptied, and a record must not be lost.
-                logger.error("the store failed; %d journal entries wait: %s", len(batch), error)
+                if failures % SAY_EVERY == 0:
+                    logger.error("the store failed; %d journal entries wait: %s", len(batch), error)
+                failures += 1
                 self._show(batch)
                 self._save.set()
                 await asyncio.sleep(STORE_RETRY)
                 continue
+            if failures:
+                logger.warning("the store works again; %d journal entries that waited are stored", len(batch))
+                failures = 0
             self._show(batch)
             for _ in batch:
                 self._unsaved.popleft()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from openclaw_voicecall.api.carrier import CarrierEvent, LegOrder
@@ -14,27 +15,17 @@ from openclaw_voicecall.calls import record as records
 from openclaw_voicecall.core.call import Call
 from openclaw_voicecall.core.events import TransferAnswered, TransferFailed
 from openclaw_voicecall.core.reasons import EndReason
+from openclaw_voicecall.core.state import Leg
 from openclaw_voicecall.errors import CallNotFound, VendorError
 from openclaw_voicecall.observe.latency import LatencyTracker
+from openclaw_voicecall.session.effects import pauses
 from openclaw_voicecall.session.session import CallSession
 from openclaw_voicecall.session.turns import TurnLine
 
 LIMIT_MARGIN = 10.0
 """Seconds by which the carrier's own limit of a call is longer than ours."""
 LIMIT_RETRIES = (0.3, 0.6)
-"""Seconds between attempts to have the carrier limit a call."""
-ENDED_WELL = frozenset(
-    {
-        EndReason.COMPLETED,
-        EndReason.CALLER_HUNG_UP,
-        EndReason.AGENT_HUNG_UP,
-        EndReason.TRANSFERRED,
-        EndReason.VOICEMAIL,
-        EndReason.BUSY,
-        EndReason.NO_ANSWER,
-    }
-)
-"""Ends that need no explanation: a failure that the call recovered from is in its journal, not in its outcome."""
+"""Seconds between the first attempts to have the carrier limit a call: it is to be done within two seconds."""
 
 
 @dataclass(slots=True)
@@ -51,6 +42,8 @@ class LiveCall:
     busy: bool = False
     """Refused for want of a free slot, so the caller hears the busy tone."""
     task: asyncio.Task[None] | None = None
+    overdue: bool = False
+    """Found past its limit by the last sweep."""
     _latency: LatencyTracker = field(default_factory=LatencyTracker)
     _seq: int = 0
 
@@ -59,7 +52,7 @@ class LiveCall:
     ) -> JournalEntry:
         """Make a journal entry and bring the record up to date with it."""
         self._seq += 1
-        wall = clock.wall()
+        wall = self._wall(clock)
         view = call.snapshot()
         entry = JournalEntry(
             call_id=self.record.call_id,
@@ -71,31 +64,57 @@ class LiveCall:
             commands=commands,
             states={"leg": view.leg, "media": view.media, "caller": view.caller, "agent": view.agent},
         )
-        changed = records.after(self.record, event, commands, call, wall)
+        leg_open = self.session.leg_open
+        changed = records.after(self.record, event, commands, call, wall, data=data, leg_open=leg_open)
         latency = self._latency.push(entry)
         if latency is not None:
             changed = replace(changed, latencies=(*changed.latencies, latency))
-        if changed.over and changed.end_reason not in ENDED_WELL:
+        reason = changed.end_reason or records.decided_reason(changed)
+        if reason and reason not in records.ENDED_WELL:
             changed = replace(changed, detail=self.session.detail)
         self.record = changed
         return entry
 
-    def closing_entry(self, clock: Clock) -> JournalEntry:
-        """The last journal entry of a call that did not come to its own end."""
+    @property
+    def record_now(self) -> CallRecord:
+        """The record with what the line meter shows at this moment."""
+        return self.record if self.record.over else replace(self.record, line=self.session.meter.figures())
+
+    @property
+    def seq(self) -> int:
+        """Journal entries so far."""
+        return self._seq
+
+    def finish(self, clock: Clock, reason: EndReason) -> JournalEntry:
+        """End a call that is not over when all of it is closed: its leg goes on, or it did not come to its own end.
+
+        Returns:
+            Its last journal entry.
+        """
+        if self.session.leg_open:
+            self.record = records.ending(self.record, reason)
+        else:
+            self.record = records.closed(self.record, reason, self._wall(clock), self.session.detail)
         self._seq += 1
         return JournalEntry(
             call_id=self.record.call_id,
             seq=self._seq,
-            at=clock.wall(),
+            at=self._wall(clock),
             elapsed=clock.monotonic() - self.created,
-            event="closed",
-            data={"reason": self.record.end_reason},
+            event="closed" if self.record.over else "leg-open",
+            data={"reason": self.record.end_reason or str(records.decided_reason(self.record))},
         )
+
+    def _wall(self, clock: Clock) -> float:
+        """The time of day by the clock as it went when the call began: setting it must not make a call longer."""
+        return self.record.created_at + clock.monotonic() - self.created
 
     async def how_to_go_on(self, event: CarrierEvent) -> LegOrder:
         """What the carrier is to do after what it reports; `stream` without an address asks for a new stream."""
         session = self.session
         session.absence.heard_of()
+        if session.call.snapshot().leg in (Leg.ENDING, Leg.ENDED):
+            return LegOrder(action="hang-up")
         match event.kind:
             case "answered":
                 return await self.next_turn() if session.takeover.by_turns else LegOrder(action="stream")
@@ -132,14 +151,13 @@ class LiveCall:
     async def limit_duration(self) -> None:
         """Have the carrier end a call that it offered, should nobody else do so."""
         limit = self.plan.policy.max_duration + LIMIT_MARGIN
-        for delay in (*LIMIT_RETRIES, None):
+        for pause in chain(LIMIT_RETRIES, pauses()):
             try:
                 await self.session.parts.carrier.limit_duration(self.session.leg, limit)
             except (VendorError, OSError) as error:
-                action = "tried again" if delay else "only this process ends the call in time"
-                self.session.carrier_failed("limit", str(error), action)
-                if delay is not None:
-                    await asyncio.sleep(delay)
+                # Until then only this process would end the call in time.
+                self.session.carrier_failed("limit", str(error), f"tried again in {pause:g} s")
+                await asyncio.sleep(pause)
             else:
                 return
 
@@ -158,6 +176,7 @@ class LiveCalls:
     def __init__(self) -> None:
         self._calls: dict[str, LiveCall] = {}
         self._reserved = 0
+        self._being_made: set[str] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -165,14 +184,28 @@ class LiveCalls:
     def reserved(self) -> Iterator[int]:
         """Hold a slot while a call is decided about; gives how many others are held or in use.
 
-        A call that is over, or was refused, takes nobody's place while it is being closed.
+        A call that is over, or was refused, takes nobody's place while it is being closed; nor does one that is let go
+        of before its carrier has ended the leg.
         """
-        others = sum(not call.record.over for call in self._calls.values()) + self._reserved
+        held = sum(not (call.record.over or call.session.released) for call in self._calls.values())
+        others = held + self._reserved
         self._reserved += 1
         try:
             yield others
         finally:
             self._reserved -= 1
+
+    @contextmanager
+    def being_made(self, call_id: str) -> Iterator[None]:
+        """While a call has its record and is not among the live ones yet."""
+        self._being_made.add(call_id)
+        try:
+            yield
+        finally:
+            self._being_made.discard(call_id)
+
+    def __contains__(self, call_id: str) -> bool:
+        return call_id in self._calls or call_id in self._being_made
 
     def __iter__(self) -> Iterator[LiveCall]:
         return iter(tuple(self._calls.values()))

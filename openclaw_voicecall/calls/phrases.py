@@ -63,6 +63,11 @@ class PhraseCache:
         if audio and request.text in self._phrases:
             self._keep(key, bytes(audio))
 
+    def kept(self, phrase: str, language: str, voice: str) -> bytes:
+        """The whole audio of a phrase, or of a sentence of one; empty where not all of it is there."""
+        parts = [self._kept.get((text, language, voice), b"") for text in utterances((phrase,), language)]
+        return b"".join(parts) if all(parts) else b""
+
     async def warm(self) -> None:
         """Make the audio of all phrases, one after the other; the first failure ends it with a log line."""
         for text in sorted(self._phrases):

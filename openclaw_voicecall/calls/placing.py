@@ -29,6 +29,12 @@ class PlaceRequest:
     objective: str = ""
     carrier: str = ""
     record_dir: str = ""
+    max_duration: float = 0.0
+    """Seconds that the call may last; 0 for as long as others."""
+    session_key: str = ""
+    """Names the memory of the talk, where it is not to be that of the number."""
+    requester_session_key: str = ""
+    """Names the host's session that asked for the call and is to learn how it went."""
     options: dict[str, str] = field(default_factory=dict)
 
 
@@ -52,6 +58,7 @@ class KeyedCalls:
     def __init__(self, store: CallStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._ahead = clock.wall() - clock.monotonic()
 
     async def find(self, key: str, order: PlaceRequest) -> CallRecord | None:
         """The call that this key stands for.
@@ -66,7 +73,9 @@ class KeyedCalls:
         """
         if not key:
             return None
-        found = await self._store.keyed_call(key, since=self._clock.wall() - KEY_LIFE)
+        # However the clock is set, a key must not be forgotten before its time.
+        now = min(self._clock.wall(), self._clock.monotonic() + self._ahead)
+        found = await self._store.keyed_call(key, since=now - KEY_LIFE)
         if found is not None and found.metadata.get("orderDigest") != _digest(order):
             raise KeyReused(
                 f"Idempotency-Key: {key!r} was used within 24 hours for another call ({found.call_id}); "

@@ -36,6 +36,17 @@ class StreamTokens:
         self._live[token] = (StreamPass(call_id, carrier), now + LIFE)
         return token
 
+    def __len__(self) -> int:
+        """How many could still open a stream."""
+        now = self._clock.monotonic()
+        return sum(until > now for _, until in self._live.values())
+
+    def drop(self, call_id: str) -> None:
+        """Let the tokens of a call die: it is over."""
+        self._live = {
+            token: (entry, until) for token, (entry, until) in self._live.items() if entry.call_id != call_id
+        }
+
     def take(self, token: str, carrier: str) -> StreamPass | None:
         """Use a token up. None when it is unknown, used, too old or another carrier's."""
         entry, until = self._live.pop(token, (None, 0.0))

@@ -19,8 +19,8 @@ from openclaw_voicecall.checks.words import is_understood
 from openclaw_voicecall.media.audio import FRAME_BYTES, FRAME_MS, seconds, silence
 from openclaw_voicecall.media.level import LevelMeter
 from openclaw_voicecall.providers.local.phone.prompts import SHIPPED, shipped_lines
+from openclaw_voicecall.session.deadline import FIRST_AUDIO_LIMIT
 from openclaw_voicecall.session.listening import FINAL_LIMIT, OPEN_LIMIT
-from openclaw_voicecall.session.speaking import FIRST_AUDIO_LIMIT
 
 CALL_ID = "doctor"
 QUESTION = "Hello, can you hear me?"

@@ -51,7 +51,7 @@ class _Answer:
         """The JSON in it, if it is any."""
         try:
             said = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return said if isinstance(said, dict) else {}
 

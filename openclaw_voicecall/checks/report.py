@@ -17,6 +17,7 @@ from openclaw_voicecall.errors import (
     VendorError,
     VendorRateLimited,
     VendorRejected,
+    quiet,
 )
 
 SHORTEST_SECRET = 8
@@ -109,7 +110,7 @@ class Report:
     def _without_secrets(self, text: str) -> str:
         for secret in self.secrets:
             text = text.replace(secret, HIDDEN)
-        return text
+        return quiet(text)
 
 
 async def attempt(

@@ -17,6 +17,7 @@ from openclaw_voicecall.cli import (
     config,
     control,
     doctor,
+    openclaw,
     optout,
     pairing,
     plugins,
@@ -53,6 +54,7 @@ COMMANDS: tuple[click.Command, ...] = (
     config.config,
     setup.setup,
     doctor.doctor,
+    openclaw.openclaw,
 )
 """In the order of the help text."""
 

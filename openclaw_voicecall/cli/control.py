@@ -8,7 +8,7 @@ import click
 from openclaw_voicecall.cli.options import Invocation, common_options, echo_json, run
 
 if TYPE_CHECKING:
-    from openclaw_voicecall.cli.client import ControlClient
+    from openclaw_voicecall.server.client import ControlClient
 
 Answer = dict[str, Any]
 
@@ -38,6 +38,10 @@ def status(invocation: Invocation, positional: tuple[str, ...], call_id: str | N
         f"since {service['startedAt']}"
     )
     click.echo(engine_line(service["engines"]))
+    for breaker in service.get("breakers", ()):
+        click.echo(f"asked last, because it failed too often: {breaker['role']} {breaker['name']}")
+    if holds := _held(service.get("resources", {})):
+        click.echo(f"holding {holds}")
     click.echo("\n".join(calls_table([record_from_json(item) for item in answer["calls"]])))
 
 
@@ -153,6 +157,17 @@ async def _tail(invocation: Invocation, call_id: str | None, after: int) -> None
                     view.show(entry_from_json(item["entry"]), record_from_json(item["call"]))
         finally:
             view.close()
+
+
+def _held(resources: Answer) -> str:
+    """What the service holds, as far as its system tells: `58 MB of memory, 2 streams, 31 tasks, 12 sockets`."""
+    memory = resources.get("rssBytes")
+    counts = [
+        f"{resources[name]} {name}"
+        for name in ("streams", "tasks", "sockets", "files", "threads")
+        if resources.get(name) is not None
+    ]
+    return ", ".join(([f"{memory / 1e6:.0f} MB of memory"] if memory else []) + counts)
 
 
 def _fill(

@@ -7,7 +7,7 @@ import traceback
 import click
 
 from openclaw_voicecall.cli.options import Invocation, echo_json
-from openclaw_voicecall.errors import VoiceCallError
+from openclaw_voicecall.errors import VoiceCallError, quiet
 
 EXIT_INTERNAL = 70
 """A bug, or a plugin's: nothing the user did. sysexits calls it EX_SOFTWARE."""
@@ -34,7 +34,7 @@ def failure_of(error: BaseException, invocation: Invocation) -> click.ClickExcep
         traceback.print_exception(error)
     if isinstance(error, VoiceCallError):
         return _shown(str(error) or type(error).__name__, error.code, error.exit_code, invocation)
-    text = " ".join(str(error).split())
+    text = quiet(" ".join(str(error).split()))
     message = f"unexpected {type(error).__name__}{': ' if text else ''}{text}"
     if not invocation.debug:
         message += " (run it again with --debug to see where)"

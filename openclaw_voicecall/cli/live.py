@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from openclaw_voicecall.api.wire import entry_from_json, record_from_json
-from openclaw_voicecall.cli.client import ControlClient
 from openclaw_voicecall.cli.failure import EXIT_INTERRUPTED
 from openclaw_voicecall.cli.view import CallView
 from openclaw_voicecall.errors import CallIsOver, ServiceError, VoiceCallError
+from openclaw_voicecall.server.client import ControlClient
 
 LOOK_EVERY = 5.0
 """Seconds between two looks at the record of a call that is followed, should its feed hang."""

@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from openclaw_voicecall.api.wire import entry_to_json, record_to_json
-from openclaw_voicecall.cli.client import ControlClient
 from openclaw_voicecall.cli.options import Invocation
 from openclaw_voicecall.cli.service import state_of
 from openclaw_voicecall.errors import CallNotFound, ServiceNotRunning
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.store.sqlite import SqliteStore
 from openclaw_voicecall.store.statedir import StateDir
 
@@ -57,7 +57,7 @@ async def _service(state: StateDir) -> AsyncIterator[ControlClient]:
     service = state.read_service()
     if service is None:
         raise ServiceNotRunning(f"no service is running on {state.path}")
-    async with ControlClient(service["socket"]) as client:
+    async with ControlClient.of(service) as client:
         yield client
 
 

@@ -34,8 +34,9 @@ def serve(invocation: Invocation) -> None:
 
 
 async def _serve(invocation: Invocation) -> None:
-    from openclaw_voicecall.cli.client import ControlClient
     from openclaw_voicecall.cli.service import announce, log_to_stderr
+    from openclaw_voicecall.server.client import ControlClient
+    from openclaw_voicecall.server.resources import keep_collections_short
     from openclaw_voicecall.server.runtime import ServiceOptions, run_service
 
     options = ServiceOptions(
@@ -47,6 +48,7 @@ async def _serve(invocation: Invocation) -> None:
         log_to_stderr(service.config.logging.level, service.config)
         async with ControlClient(service.socket_path) as client:
             announce(await client.status(), service.notices)
+        keep_collections_short()
         click.echo(f"ready {service.url}")  # click flushes every line
         await service.wait_stopped()
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openclaw_voicecall.cli.client import ControlClient
 from openclaw_voicecall.cli.options import Invocation
 from openclaw_voicecall.cli.settings import load_settings
 from openclaw_voicecall.cli.summary import engine_line
 from openclaw_voicecall.errors import ServiceNotRunning, VoiceCallError
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.store.statedir import StateDir
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ async def running_service(invocation: Invocation) -> AsyncIterator[ControlClient
         raise ServiceNotRunning(
             f"no service is running on {state.path}; start one with: openclaw-voicecall serve"
         )
-    async with ControlClient(service["socket"]) as client:
+    async with ControlClient.of(service) as client:
         yield client
 
 

@@ -14,10 +14,10 @@ from openclaw_voicecall.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from openclaw_voicecall.cli.client import ControlClient
     from openclaw_voicecall.cli.live import Interrupts
     from openclaw_voicecall.cli.trial import Hop, Trial
     from openclaw_voicecall.config.schema import VoiceCallConfig
+    from openclaw_voicecall.server.client import ControlClient
 
 LONGEST = 60
 """Seconds from the answer to the end, whatever happens."""

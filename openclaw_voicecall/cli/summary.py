@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from openclaw_voicecall.api.store import CallRecord, TurnLatency
+from openclaw_voicecall.api.store import CallRecord, LineFigures, TurnLatency
 from openclaw_voicecall.cli.screen import cells, printable
 from openclaw_voicecall.core.reasons import EndReason
 
@@ -119,9 +119,19 @@ def call_summary(record: CallRecord) -> list[str]:
     if record.detail:
         lines.append(f"detail: {printable(record.detail)}")
     lines += latency_table(record.latencies)
+    if record.line is not None:
+        lines.append(f"line: {line_text(record.line)}")
     if record.recording:
         lines.append(f"recording: {record.recording}")
     return lines
+
+
+def line_text(line: LineFigures) -> str:
+    """What could be heard on a call, in one line."""
+    return (
+        f"far party {line.heard_seconds:.1f} s, agent {line.spoken_seconds:.1f} s, "
+        f"longest wait in silence {milliseconds(line.longest_silence_ms)}"
+    )
 
 
 def call_details(record: CallRecord) -> list[str]:
@@ -138,6 +148,7 @@ def call_details(record: CallRecord) -> list[str]:
         ("ended", _local(record.ended_at)),
         ("reason", end_text(record.end_reason) if record.over else ""),
         ("detail", record.detail),
+        ("line", line_text(record.line) if record.line is not None else ""),
         ("recording", record.recording),
         *((key, str(value)) for key, value in sorted(record.metadata.items())),
     ]

@@ -113,6 +113,13 @@ class CallView:
                 hop = " ".join(str(data[key]) for key in ("hop", "provider") if data.get(key))
                 action = f"; {data['action']}" if data.get("action") else ""
                 self._line(entry, "failed", f"{hop}: {data.get('detail', '')}{action}")
+            case "line-silent":
+                self._line(
+                    entry,
+                    "failed",
+                    f"line silent for {data.get('seconds', 0)} s, waiting for the {data.get('hop', '')}: "
+                    f"{data.get('detail', '')}; {data.get('action', '')}",
+                )
             case event if event in _CARRIER_FACTS:
                 self._line(entry, "line", _CARRIER_FACTS[event])
             case event if event in _FAILURES:

@@ -9,6 +9,7 @@ from openclaw_voicecall.config.base import CamelModel
 from openclaw_voicecall.config.problems import KeyPath, Problem, fold
 from openclaw_voicecall.config.shapes import Shape, keys_of, nearest, shape_at, shape_of
 from openclaw_voicecall.config.tree import MISSING, Tree, look_up, with_value
+from openclaw_voicecall.errors import holds_secret
 
 PREFIX = "VOICECALL_"
 """`VOICECALL_SERVE__PORT` is `serve.port`: two underscores go one level down."""
@@ -47,6 +48,14 @@ _VENDOR_GROUPS: tuple[tuple[str, ...], ...] = (
     ("realtime", "providers"),
     ("responders",),
 )
+
+
+def child_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a program that we start: without the variables that hold a secret of ours.
+
+    What a program does not have it can neither show nor pass on.
+    """
+    return {name: value for name, value in env.items() if not holds_secret(value)}
 
 
 @dataclass(slots=True)

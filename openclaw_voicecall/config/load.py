@@ -20,10 +20,10 @@ from openclaw_voicecall.config.explain import explain
 from openclaw_voicecall.config.problems import KeyPath, Origins, Problem, config_error, dotted, fold
 from openclaw_voicecall.config.read import Lines, Text, parse, read_file
 from openclaw_voicecall.config.schema import VoiceCallConfig
-from openclaw_voicecall.config.secrets import Resolver, resolve_secrets
+from openclaw_voicecall.config.secrets import Resolver, resolve_secrets, secret_values
 from openclaw_voicecall.config.shapes import Shape, canonical, shape_at, without_effect
 from openclaw_voicecall.config.tree import MISSING, Tree, look_up, merge, tidy, with_value
-from openclaw_voicecall.errors import ConfigError
+from openclaw_voicecall.errors import ConfigError, keep_quiet
 
 CONFIG_VARIABLE = "OPENCLAW_VOICECALL_CONFIG"
 """Names the file, or holds the configuration itself as JSON: so a host program hands it over."""
@@ -93,6 +93,7 @@ def load_config(
     config = _validated(tree, model, problems)
     if config is None or problems:
         raise config_error(problems, origins)
+    keep_quiet(*secret_values(config))
     notices = (*raw.notices, *change.notices, *layer.notices, *_remarks(change, config, model))
     return LoadedConfig(config, raw.path, notices)
 

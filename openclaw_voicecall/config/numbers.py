@@ -58,7 +58,9 @@ def _possible(text: object) -> str | None:
         return None
     if phonenumbers.is_possible_number_with_reason(parsed) != phonenumbers.ValidationResult.IS_POSSIBLE:
         return None
-    return str(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164))
+    form = str(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164))
+    # Behind one trunk zero there may be another; what is left in the end has to be a number by itself.
+    return form if form == text else _possible(form)
 
 
 def _shown(text: object) -> str:

@@ -113,7 +113,7 @@ class VoiceCallConfig(CamelModel):
     serve: s.ServeConfig = s.ServeConfig()
     tunnel: s.TunnelConfig = s.TunnelConfig()
     tailscale: s.TailscaleConfig | None = None
-    webhook_security: Annotated[s.WebhookSecurityConfig, NO_EFFECT] = s.WebhookSecurityConfig()
+    webhook_security: s.WebhookSecurityConfig = s.WebhookSecurityConfig()
     streaming: speech.StreamingConfig = speech.StreamingConfig()
     realtime: Annotated[speech.RealtimeConfig, NO_EFFECT] = speech.RealtimeConfig()
     tts: speech.TtsConfig = speech.TtsConfig()
@@ -131,7 +131,7 @@ class VoiceCallConfig(CamelModel):
     playout: s.PlayoutConfig = s.PlayoutConfig()
     logging: s.LoggingConfig = s.LoggingConfig()
     plugins: s.PluginsConfig = s.PluginsConfig()
-    control: Annotated[s.ControlConfig, NO_EFFECT] = s.ControlConfig()
+    control: s.ControlConfig = s.ControlConfig()
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
@@ -195,6 +195,7 @@ class VoiceCallConfig(CamelModel):
             self.disclosure,
             s.RECORDING_NOTICE if self.recording.notice is None else self.recording.notice,
             *said.fillers,
+            said.late,
             said.apology,
             said.goodbye,
             said.idle_goodbye,

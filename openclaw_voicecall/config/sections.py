@@ -136,14 +136,18 @@ class TailscaleConfig(CamelModel):
 
 
 class WebhookSecurityConfig(CamelModel):
-    """Which forwarded headers are believed when a webhook's public address is rebuilt."""
+    """Which forwarding headers are believed where `publicUrl` does not say what the public address is.
+
+    Then the address that a carrier has signed is given out, too. Without these settings the headers are ignored.
+    """
 
     allowed_hosts: tuple[Words, ...] = ()
-    """Host names that `X-Forwarded-Host` may name."""
+    """Host names that `X-Forwarded-Host` may name; others are not believed."""
     trust_forwarding_headers: bool = False
-    """Believe forwarding headers without a list of hosts. Only behind a proxy that sets them itself."""
+    """Believe `X-Forwarded-Host` without a list of hosts. Only behind a proxy that sets it itself."""
     trusted_proxy_ips: Annotated[tuple[Network, ...], Field(alias="trustedProxyIPs")] = ()
-    """Addresses or networks whose forwarding headers are believed."""
+    """Addresses or networks of proxies. If there are any, forwarding headers count from nobody else; and theirs say who
+    a request comes from."""
 
 
 class EndpointingConfig(CamelModel):
@@ -172,6 +176,8 @@ class InterruptionsConfig(CamelModel):
     """Sound without words after which the agent goes on although it lasts, ms."""
     backchannels: tuple[Words, ...] | None = None
     """Sounds that are no interruption; English ones if not set."""
+    ignore_echo: bool = True
+    """Turn down what comes back of the agent's own voice, so that it does not interrupt itself."""
 
 
 class DtmfConfig(CamelModel):
@@ -241,6 +247,8 @@ class PhrasesConfig(CamelModel):
         "Thanks for waiting, nearly there.",
     )
     """While a reply is awaited, in turn; empty for none."""
+    late: str = "I'm sorry, this is taking longer than usual."
+    """Once in a turn whose reply is awaited for long; empty for nothing."""
     duration_warning: str = _CORE.duration_warning
     """Before the longest duration of a call is reached; empty for none."""
     reconnected: str = _CORE.reconnected
@@ -265,8 +273,13 @@ class LimitsConfig(CamelModel):
     """Failed turns in a row that end the call."""
     filler_after_ms: Positive = 2000
     """How long a reply may be awaited in silence, ms."""
-    filler_every_ms: Positive = 4500
+    filler_every_ms: Positive = 4000
     """How long it may be awaited after each filler, ms."""
+    late_after_ms: Positive = 8000
+    """How long after the caller's last word `phrases.late` is said, at the latest, ms."""
+    silence_ms: Annotated[int, Field(ge=1000)] = 3500
+    """How long a caller who waits for the agent may hear nothing at all, whatever fails, ms. Then a filler that is at
+    hand is played, or a sound."""
     warn_before_seconds: Positive = round(_CORE.warn_before)
     """How long before `maxDurationSeconds` the far party is told, seconds. Calls shorter than three times this are
     not."""
@@ -308,4 +321,5 @@ class ControlConfig(CamelModel):
     socket: OwnPath | None = None
     """Path of the Unix socket; in the state folder if not set."""
     port: Port | None = None
-    """Listen on this port of 127.0.0.1 instead of a socket; 0 takes any free one."""
+    """Listen on this port of 127.0.0.1, too; 0 takes any free one. Requests need the token in the file `control.token`
+    of the state folder."""

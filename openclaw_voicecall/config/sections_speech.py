@@ -24,10 +24,11 @@ class StreamingConfig(CamelModel):
     """Settings of each transcriber, by its name."""
     pre_start_timeout_ms: Positive = 5000
     """A media stream must say which call it carries within this time, ms."""
-    max_pending_connections: Annotated[Positive, NO_EFFECT] = 32
-    """Media streams that have not said so yet, all together."""
+    max_pending_connections: Positive = 32
+    """Connections to the public port that have brought neither a signed webhook nor the token of a media stream, all
+    together. Above that the oldest are closed; nobody is refused."""
     max_pending_connections_per_ip: Annotated[Positive, NO_EFFECT] = 4
-    """The same, from one address."""
+    """The same, from one address. Behind a tunnel everybody has the same, the carrier too."""
     max_connections: Positive = 128
     """Media streams, all together."""
 

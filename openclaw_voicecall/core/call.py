@@ -143,6 +143,9 @@ class Call:
             e.TransferRequested: self._on_transfer,
             e.TransferAnswered: self._on_transfer_answered,
             e.TransferFailed: self._on_transfer_failed,
+            e.ClipPlayed: lambda fact, now: floor.write(
+                "agent", fact.text, floor.turn, interrupted=fact.interrupted
+            ),
             e.SayRequested: self._on_say,
             e.DigitsRequested: self._on_digits,
             e.HangUpRequested: self._on_hang_up,
@@ -248,6 +251,10 @@ class Call:
         self._media.step(e.MediaConnected)
         if self._leg.state is Leg.UP and not self._handover.under_way:
             self._timers.cancel(Timer.MEDIA)
+            if fact.unheard and self._policy.respond:
+                # Half of what was said makes no sense: it is not answered, and the caller is asked to repeat it.
+                self._floor.write_caller_words()
+                self._agenda.add_apology(self._policy.apology)
             if returned and self._policy.respond and not self._floor.words.text:
                 self._agenda.break_silence(self._policy.reconnected)
             self._floor.open_floor(now)

@@ -1,6 +1,6 @@
 """What the shell must do. Imperatives, frozen; what belongs to a turn names it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from openclaw_voicecall.core.reasons import EndReason
 
@@ -39,6 +39,8 @@ class StartResponse(Command):
     turn: int
     text: str
     digits: str = ""
+    waited: float = field(default=0.0, compare=False)
+    """Seconds since the caller's last word."""
 
 
 @dataclass(frozen=True, slots=True)

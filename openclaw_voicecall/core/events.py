@@ -58,7 +58,9 @@ class MachineDetected(Event):
 
 @dataclass(frozen=True, slots=True)
 class MediaConnected(Event):
-    """Audio can flow both ways."""
+    """Audio can flow both ways. `unheard` tells that something the caller said was lost with the audio before."""
+
+    unheard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,14 @@ class UtteranceFailed(Event):
     utterance: int
     detail: str
     partly: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClipPlayed(Event):
+    """Words that belong to no turn were heard, to bridge a silence; `interrupted` before their end."""
+
+    text: str
+    interrupted: bool = False
 
 
 # What the owner asks for.

@@ -55,7 +55,7 @@ from openclaw_voicecall.core.state import (
 )
 from openclaw_voicecall.core.timers import Timer, Timers
 from openclaw_voicecall.core.transcript import bid_words
-from openclaw_voicecall.core.turns import AgentTurn, CallerTurn, Kind
+from openclaw_voicecall.core.turns import AgentTurn, CallerTurn, FalseAlarms, Kind
 from openclaw_voicecall.errors import RemoteProtocolError
 
 _HOLD_LIMIT = 2
@@ -96,6 +96,7 @@ class Floor:
         self._out = out
         self._said = AgentTurn(0, Kind.RESPONSE, open=False)
         self._held_at = 0.0
+        self._alarms = FalseAlarms(policy.barge_in.false_alarms, policy.barge_in.alarm_span)
         self._over: list[AgentTurn] = []
 
     # Opening and closing.
@@ -160,7 +161,10 @@ class Floor:
         if self.agent.state is Agent.YIELDED:
             self._await_words(now + self._policy.barge_in.noise_after)
         elif self.agent.state in {Agent.SPEAKING, Agent.DRAINING} and self._yields():
-            self._hold(now, now + self._policy.barge_in.noise_after)
+            if self._alarms.are_enough(now):
+                self._alarms.ring(now)
+            else:
+                self._hold(now, now + self._policy.barge_in.noise_after)
 
     def on_speech_stopped(self, silence: float, now: float) -> None:
         """The caller's voice ended `silence` seconds ago. The turn is over if it does not come back in time."""
@@ -174,6 +178,7 @@ class Floor:
 
     def on_transcript(self, fact: TranscriptReceived, now: float) -> None:
         """Words of the caller. They may interrupt the agent, move the end of the turn, or complete it."""
+        before = self.words.text
         new = self.words.hear(fact.text, final=fact.final, talking=self.caller.state is Caller.TALKING)
         if not self.is_open or (self.caller.state is Caller.QUIET and not new):
             return
@@ -184,6 +189,8 @@ class Floor:
             self.words.ended_at = now
         if self.agent.state is not Agent.IDLE and self._judge(new, fact.final, now):
             return
+        if self.caller.state is Caller.TALKING and self.words.text != before:
+            self._await_stale(now)
         if self.caller.state is not Caller.PAUSED or self.words.ready:
             return
         if Timer.TRANSCRIPT not in self._timers:
@@ -193,6 +200,11 @@ class Floor:
 
     def on_endpoint(self, now: float) -> None:
         """The caller was silent long enough. Conclude the turn, or first ask for the final text of its last words."""
+        if self.caller.state is Caller.TALKING:
+            # It is not the caller who sounds on: there was no new word of theirs for long.
+            self.caller.step(SpeechStopped)
+            self.words.has_edges = False
+            self.words.ended_at = now
         if self.words.open and not self.words.asked:
             self.words.asked = True
             self._out.append(FinishUtterance())
@@ -214,9 +226,11 @@ class Floor:
         self._timers.cancel(Timer.ENDPOINT, Timer.TRANSCRIPT)
         self.caller.step(TurnCommitted)
         cut_agent = self.words.cut_agent
+        # A turn that had to wait for the agent's own words has been in silence only since these ended.
+        waited = 0.0 if self.words.ready else max(0.0, now - self.words.ended_at)
         text = self.words.take()
         if text and not self._is_aside(text):
-            self.answer(text)
+            self.answer(text, waited=waited)
             return
         if text:
             self.write("caller", text, self.turn)
@@ -225,7 +239,7 @@ class Floor:
             self.open_turn(Kind.APOLOGY, self._policy.apology)
         self._resume(now)
 
-    def answer(self, text: str, digits: str = "") -> None:
+    def answer(self, text: str, digits: str = "", *, waited: float = 0.0) -> None:
         """Take up a committed turn of the caller, said or dialled: interrupt the agent and start its answer."""
         if self._policy.respond:
             self.stop_agent()
@@ -234,7 +248,7 @@ class Floor:
         if self._policy.respond:
             self._timers.cancel(Timer.AFTER_GREETING)
             self._begin(AgentTurn(self.turn, Kind.RESPONSE))
-            self._out.append(StartResponse(self.turn, text, digits))
+            self._out.append(StartResponse(self.turn, text, digits, waited))
 
     def _doubts_silence(self) -> bool:
         """Whether a transcriber that found no words in what the caller said is not to be believed.
@@ -267,6 +281,10 @@ class Floor:
 
     def _await_endpoint(self, now: float) -> None:
         self._timers.arm(Timer.ENDPOINT, max(now, self.words.endpoint()))
+
+    def _await_stale(self, now: float) -> None:
+        if self._policy.endpointing.stale_after is not None:
+            self._timers.arm(Timer.ENDPOINT, now + self._policy.endpointing.stale_after)
 
     # Barge-in.
 
@@ -303,6 +321,8 @@ class Floor:
             self._resume(now)
             return True
         if bid and bid >= self._policy.barge_in.min_words and self.may_interrupt:
+            if self.agent.state is Agent.YIELDED:
+                self._alarms.forget()
             self.stop_agent()
             self.words.cut_agent = True
         return False
@@ -327,6 +347,7 @@ class Floor:
     def _resume(self, now: float) -> None:
         if self.agent.state is not Agent.YIELDED:
             return
+        self._alarms.ring(now)
         self._timers.cancel(Timer.RESUME)
         self._out.append(ResumeAudio(self._said.number))
         self.agent.step(Resumed)
@@ -360,7 +381,7 @@ class Floor:
             return False
         if fact.utterance in self._said.utterances:
             raise RemoteProtocolError(f"utterance {fact.utterance} was already given")
-        if self.agent.state is Agent.THINKING and self._yields():
+        if self.agent.state is Agent.THINKING and self._yields() and not self._alarms.are_enough(now):
             until = self._undecided_until(now)
             if until > now:
                 self._hold(now, until)

@@ -18,6 +18,9 @@ class EndpointingPolicy:
     """How long to wait for the final text once the turn is over by silence."""
     unheard_after: float = 0.6
     """Speech at least this long of which no word comes back was not heard, and the caller is asked to say it again."""
+    stale_after: float | None = 4.5
+    """A voice that goes on for this long without another word is the noise around the caller, and what was said before
+    is answered. None where words come only after a pause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,10 @@ class BargeInPolicy:
     """Silence without words after which a yielded agent goes on."""
     noise_after: float = 2.0
     """Sound without words after which a yielded agent goes on although the sound lasts."""
+    false_alarms: int = 2
+    """So many sounds without words silence the agent; then it waits for words before it yields again."""
+    alarm_span: float = 20.0
+    """Until there was no such sound over its voice for so long, seconds."""
     backchannels: frozenset[str] = frozenset(
         {"uh-huh", "uh huh", "mm-hmm", "mm-hm", "mhm", "hmm", "mm", "hm", "uh", "um", "ah", "oh", "huh"}
     )
@@ -98,7 +105,7 @@ class CallPolicy:
     hang_up_grace: float = 10.0
     idle_timeout: float = 180.0
     """Neither side said anything for this long."""
-    farewell_limit: float = 15.0
+    farewell_limit: float = 10.0
     """A farewell may delay a hang-up by no more than this."""
     apology: str = "I'm sorry, something went wrong on my side. Could you say that again?"
     goodbye: str = "I'm sorry, I can't go on with this call. Goodbye."

@@ -3,6 +3,7 @@
 Both classes only keep account. Who may talk is decided in `floor.py`.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -87,8 +88,13 @@ class CallerTurn:
         self.began_at = now
 
     def hear(self, text: str, *, final: bool, talking: bool) -> str:
-        """Take an interim or final text, and return those of its words that are new to the record."""
+        """Take an interim or final text, and return those of its words that are new to the record.
+
+        What has neither letter nor digit is no word: transcribers write marks such as "..." or "♪" for a noise.
+        """
         words = without_written(text, self._written)
+        if not any(map(str.isalnum, words)):
+            words = ""
         if not final:
             self._interim = words
             self.open = self.open or bool(words)
@@ -127,6 +133,33 @@ class CallerTurn:
         self._interim = ""
         self._owed = self.open = self.asked = self.ready = self.cut_agent = False
         return text
+
+
+class FalseAlarms:
+    """Counts the sounds that came over the agent's voice and were no words.
+
+    Args:
+        limit: So many are enough.
+        span: Seconds after which one counts no longer.
+    """
+
+    __slots__ = ("_span", "_times")
+
+    def __init__(self, limit: int, span: float) -> None:
+        self._times: deque[float] = deque(maxlen=limit)
+        self._span = span
+
+    def ring(self, now: float) -> None:
+        """There was one more."""
+        self._times.append(now)
+
+    def forget(self) -> None:
+        """The last sound was a voice after all."""
+        self._times.clear()
+
+    def are_enough(self, now: float) -> bool:
+        """Whether the next sound is most likely none, too."""
+        return len(self._times) == self._times.maxlen and now - self._times[0] < self._span
 
 
 class Kind(StrEnum):

@@ -65,3 +65,57 @@ class LevelMeter:
                 if self.first_audible is None:
                     self.first_audible = ends - FRAME_MS / 1000
             ends += FRAME_MS / 1000
+
+
+class PlayedMeter:
+    """What can be heard of audio that is sent ahead, on the far end's time axis.
+
+    Audio is pushed with the time at which the far end begins to play it, in order. What was sent and not played yet
+    may be taken back.
+
+    Args:
+        threshold_dbfs: Frames louder than this are audible.
+    """
+
+    def __init__(self, threshold_dbfs: float = AUDIBLE_DBFS) -> None:
+        self._threshold = threshold_dbfs
+        self._over = 0.0
+        self._spans: list[tuple[float, float]] = []
+        """Times between which something audible plays; what is long past is only counted, in `_over`."""
+
+    def push(self, audio: bytes, starts: float) -> float | None:
+        """Measure mu-law audio, and return when the first audible frame of it begins; None if there is none."""
+        first = None
+        for at in range(0, len(audio), FRAME_BYTES):
+            frame = audio[at : at + FRAME_BYTES]
+            if not is_audible(frame, self._threshold):
+                continue
+            begins = starts + at / SAMPLE_RATE
+            ends = begins + len(frame) / SAMPLE_RATE
+            first = begins if first is None else first
+            if self._spans and begins <= self._spans[-1][1] + _JOIN:
+                self._spans[-1] = (self._spans[-1][0], max(ends, self._spans[-1][1]))
+            else:
+                self._spans.append((begins, ends))
+        while len(self._spans) > _KEPT:
+            begins, ends = self._spans.pop(0)
+            self._over += ends - begins
+        return first
+
+    def cut(self, at: float) -> None:
+        """What was to be played after this time is not."""
+        self._spans = [(begins, min(ends, at)) for begins, ends in self._spans if begins < at]
+
+    def seconds(self, now: float) -> float:
+        """Seconds of audible sound that were played until now."""
+        return self._over + sum(min(ends, now) - begins for begins, ends in self._spans if begins < now)
+
+    def last(self, now: float) -> float | None:
+        """When something audible was last played; `now` if it plays, None if there was nothing yet."""
+        return next((min(ends, now) for begins, ends in reversed(self._spans) if begins < now), None)
+
+
+_JOIN: Final = 0.001
+"""Seconds between two frames that are one sound."""
+_KEPT: Final = 64
+"""Sounds that may still be taken back, or asked about."""

@@ -17,7 +17,9 @@ position that the caller reacted to.
 All times are seconds of one clock, given as `now`; audio is mu-law 8000 Hz, so bytes are samples.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import inf
 from typing import Final
 
@@ -133,6 +135,7 @@ class Pacer:
         self._held = False
         self._drain = 0.0
         self._lag = 0.0
+        self._late: deque[float] = deque(maxlen=3)
         self._seen = 0.0
         self._unplayed = False
         self.underruns = 0
@@ -326,6 +329,39 @@ class Pacer:
             if not utterance.finished or heard < length:
                 break
         return current
+
+    def begun(self, number: int) -> bool:
+        """Whether any audio of an utterance was sent."""
+        found = self._find(number)
+        return found is not None and found.sent > 0
+
+    def starved(self, number: int, now: float) -> tuple[float, float, float]:
+        """How an utterance suffers from audio that comes too late.
+
+        Returns:
+            Seconds for which nothing of it plays now although it has begun, seconds of all such gaps, and seconds
+            that were played.
+        """
+        found = None if self._held else self._find(number)
+        if found is None or not found.stretches:
+            return 0.0, 0.0, 0.0
+        gaps = sum(after.starts - before.ends for before, after in pairwise(found.stretches))
+        now_missing = max(0.0, now - self._drain) if found.sent == len(found.audio) else 0.0
+        if found.finished:
+            now_missing = 0.0
+        return now_missing, gaps + now_missing, seconds(found.sent - found.stretches[0].begin)
+
+    def played_until(self, time: float, now: float) -> None:
+        """The carrier says that it has just played what was estimated to end at this time.
+
+        The least late of the last few counts: one that was late on its way says nothing about where the carrier is.
+        """
+        self._late.append(max(0.0, now - time))
+        self._lag = min(self._late)
+
+    def heard_until(self, time: float, now: float) -> None:
+        """The caller's ear has come no further than where the carrier was estimated to be at this time."""
+        self._lag = max(self._lag, now - time)
 
     def playing(self, now: float) -> bool:
         """Whether the caller is estimated to hear the agent now."""

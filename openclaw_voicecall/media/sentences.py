@@ -21,6 +21,8 @@ _SENTENCE_END: Final = re.compile(rf"(?P<end>[.!?…।؟])[{re.escape(_CLOSERS)
 _LIST_MARKER: Final = re.compile(r"(?:^|[:;,]\s+)\(?(?:\d{1,3}|[A-Za-z])\.$")
 _CLAUSE_END: Final = re.compile(rf"(?:\w[{re.escape(_CLOSERS)}]*[,;:]|\s[-–—]|—)\s+$")
 _CLAUSE_CUT: Final = re.compile(r"[,;:)—–](?=\s)")
+_HALVES: Final = re.compile("[\ud800-\udfff]")
+"""Half characters, which nobody can speak and sentencex refuses."""
 _ABBREVIATIONS: Final = frozenset({"approx.", "e.g.", "i.e.", "vs.", "est.", "ext.", "tel.", "apt.", "dept."})
 _NUMBERED: Final = frozenset({"no.", "nos.", "fig.", "ch.", "vol.", "p.", "pp.", "art.", "sec."})
 """Abbreviations only before a number: "No. 5", but "No. That is wrong"."""
@@ -52,7 +54,7 @@ class SentenceSplitter:
 
     def push(self, delta: str) -> list[str]:
         """Take the next text, of any size, and return the pieces whose end is now certain."""
-        for char in delta:
+        for char in _HALVES.sub("\ufffd", delta):
             if char == "`":
                 self._ticks += 1
                 continue

@@ -24,6 +24,13 @@ _HANN: Final = np.hanning(_WINDOW + 1)[:-1]
 _BIN_HZ: Final = SAMPLE_RATE / _WINDOW
 
 
+_BELL_MS: Final = 1300
+_SWELL: Final = 40
+"""Samples in which the bell of `attention` swells: 5 ms, so that it does not click."""
+_BELL_DB: Final = (-6.0, -38.0)
+"""Where its level begins and ends, against other tones: from as loud as a voice to below the noise of a line."""
+
+
 class BeepDetector:
     """Hears the single tone that an answering machine plays before it records.
 
@@ -112,6 +119,18 @@ class BeepDetector:
 def beep(ms: float, hz: float = 1000.0) -> bytes:
     """A single tone, as an answering machine plays it."""
     return _encode(_sines(ms, hz))
+
+
+def attention() -> bytes:
+    """A soft bell of a good second: somebody is there, and busy.
+
+    Whoever hears it come back takes it for no speech, key or beep: it is two tones, and its level falls so slowly that
+    it does not waver from one hundredth of a second, into which both tones fit, to the next.
+    """
+    chord = _sines(_BELL_MS, 500, 700)
+    swell = np.minimum(np.arange(len(chord)) / _SWELL, 1.0)
+    fall = 10.0 ** (np.linspace(*_BELL_DB, len(chord)) / 20.0)
+    return _encode(swell * fall * chord)
 
 
 def dtmf_tone(digit: str, ms: float) -> bytes:

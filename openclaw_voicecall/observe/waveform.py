@@ -318,8 +318,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _record_of(wav: Path, source: str) -> CallRecord | None:
-    found = json.loads(sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8"))
-    records = [record_from_json(one) for one in (found if isinstance(found, list) else [found])]
+    try:
+        found = json.loads(sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8"))
+        records = [record_from_json(one) for one in (found if isinstance(found, list) else [found])]
+    except (OSError, ValueError, RecursionError) as error:
+        raise MediaError(f"the record of the call cannot be read: {error}") from error
     return next((one for one in records if one.recording and Path(one.recording).name == wav.name), None)
 
 

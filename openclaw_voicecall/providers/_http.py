@@ -1,6 +1,7 @@
 """What vendors' HTTP APIs have in common: addresses, a question, and failures as errors of this package."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -17,12 +18,15 @@ from openclaw_voicecall.errors import (
     VendorRejected,
     VendorTimeout,
     VendorUnavailable,
+    quiet,
 )
 
 logger = logging.getLogger(__name__)
 
 SAID = 300
 """Characters of a vendor's message that are kept."""
+LONGEST_WAIT = 86400.0
+"""Seconds; a vendor that asks for more, or for no number, asks for nothing that can be followed."""
 ASK_LIMIT = 10.0
 """Seconds for a question."""
 
@@ -47,9 +51,14 @@ def base_address(url: str | None, default: str, *, setting: str) -> str:
         host = parts.hostname
         _ = parts.port
     except ValueError as error:
-        raise ConfigError(f"{setting}: {url!r} is no address ({error})") from error
-    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
-        raise ConfigError(f"{setting}: expected an address such as {default}, got {url!r}")
+        raise ConfigError(f"{setting}: it is no address ({error})") from None
+    # Python leaves some spaces and line ends out when it takes an address apart; whoever uses it does not.
+    plain = url.isprintable() and " " not in url and not parts.query and not parts.fragment
+    if not plain or parts.scheme not in ("http", "https") or not host:
+        # What stands behind the path may be a key.
+        raise ConfigError(
+            f"{setting}: expected an address such as {default}, without ? and #; got one of {host or 'no host'}"
+        )
     if parts.username or parts.password:
         raise ConfigError(
             f"{setting}: an address holds no user name or password; keys have settings of their own"
@@ -57,7 +66,7 @@ def base_address(url: str | None, default: str, *, setting: str) -> str:
     if is_loopback(host):
         _warn_of_loopback(setting, url)
     elif parts.scheme == "http":
-        raise ConfigError(f"{setting}: {url} would send the key in clear text; use https")
+        raise ConfigError(f"{setting}: http to {host} would send the key in clear text; use https")
     return url.rstrip("/")
 
 
@@ -95,7 +104,7 @@ async def ask(
             return read(await response.json(content_type=None))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise unreachable(vendor, operation, error) from error
-    except (ValueError, TypeError, LookupError) as error:
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise failure(vendor, operation, 502, f"not the answer of {vendor}'s API") from error
 
 
@@ -119,7 +128,8 @@ def failure(
         kind = VendorRateLimited
     elif status in (408, 425) or status >= 500:
         kind = VendorUnavailable
-    said = " ".join(message.split())[:SAID] or "no reason given"
+    # A key that is cut in half would not be known any more.
+    said = quiet(" ".join(message.split()))[:SAID] or "no reason given"
     return kind(
         f"{vendor} answered {status} to {operation}: {said}",
         vendor=vendor,
@@ -149,6 +159,7 @@ def _warn_of_loopback(setting: str, url: str) -> None:
 
 def _seconds(text: str | None) -> float | None:
     try:
-        return None if text is None else max(0.0, float(text))
+        seconds = math.nan if text is None else float(text)
     except ValueError:
         return None
+    return max(0.0, seconds) if seconds <= LONGEST_WAIT else None

@@ -35,10 +35,10 @@ MAX_DIGITS = 15
 """Decimal digits of a time in milliseconds; more would not be exact as `float`."""
 
 _DTMF = frozenset("0123456789*#ABCD")
-_MEDIA_LAYOUT = (
-    r'\{"event":"media","sequenceNumber":"[0-9]{1,15}",(?:("streamSid":"SID"),)?'
+_MEDIA_LAYOUT = re.compile(
+    r'\{"event":"media","sequenceNumber":"[0-9]{1,15}",(?:"streamSid":"([A-Za-z0-9]+)",)?'
     r'"media":\{"track":"inbound","chunk":"[0-9]{1,15}","timestamp":"([0-9]{1,15})",'
-    r'"payload":"([A-Za-z0-9+/]+={0,2})"\}(?:,("streamSid":"SID"))?\}'
+    r'"payload":"([A-Za-z0-9+/]+={0,2})"\}(?:,"streamSid":"([A-Za-z0-9]+)")?\}'
 )
 """The stream's id comes before or behind the audio, depending on the carrier; without one JSON has to decide."""
 
@@ -54,7 +54,6 @@ class MediaStreamsCodec:
         self._stopped = False
         self._stream_sid = ""
         self._quoted_sid = ""
-        self._media_layout: re.Pattern[str] | None = None
 
     @property
     def stream_sid(self) -> str:
@@ -74,8 +73,8 @@ class MediaStreamsCodec:
             raise RemoteProtocolError("message too large")
         if self._stopped:
             raise RemoteProtocolError("message after stop")
-        media = self._media_layout.fullmatch(message) if self._media_layout is not None else None
-        if media is not None and (media[1] or media[4]):
+        media = _MEDIA_LAYOUT.fullmatch(message) if self._stream_sid else None
+        if media is not None and self._is_own(media):
             return (AudioReceived(_decode(media[3]), int(media[2]) / 1000),)
         return self._receive_any(_parse(message))
 
@@ -110,6 +109,11 @@ class MediaStreamsCodec:
         """
         self._require_start("clear")
         return f'{{"event":"clear","streamSid":{self._quoted_sid}}}'
+
+    def _is_own(self, media: re.Match[str]) -> bool:
+        """Whether a message of the fixed layout names this stream, and no other besides."""
+        named = media[1] or media[4]
+        return named == self._stream_sid and media[4] in (None, named)
 
     def _require_start(self, what: str) -> None:
         if not self._stream_sid:
@@ -159,8 +163,6 @@ class MediaStreamsCodec:
         parameters = _parameters(start.get("customParameters"))
         self._stream_sid = stream_sid
         self._quoted_sid = json.dumps(stream_sid)
-        if stream_sid.isalnum() and stream_sid.isascii():
-            self._media_layout = re.compile(_MEDIA_LAYOUT.replace("SID", stream_sid))
         return StreamStarted(call_sid, parameters)
 
 

@@ -1,7 +1,6 @@
 """A WebSocket to a vendor: everything that is sent goes out in order from one task, and failures have names."""
 
 import asyncio
-import json
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
@@ -12,6 +11,7 @@ import aiohttp
 
 from openclaw_voicecall.errors import VendorUnavailable
 from openclaw_voicecall.providers._http import failure, unreachable
+from openclaw_voicecall.providers._messages import json_value
 
 BACKLOG = 2**20
 """Bytes that may wait to be sent; more means that the vendor has stopped reading."""
@@ -186,8 +186,8 @@ def _said(body: bytes) -> str:
     """The reason in a refusal, without the key that it may quote; empty where there is none that a person can read."""
     text = body.decode("utf-8", "replace").strip()
     try:
-        said = json.loads(text)
-    except (ValueError, RecursionError):
+        said = json_value(text)
+    except ValueError:
         said = "" if text.startswith("<") else text
     while isinstance(said, dict):
         said = next((said[name] for name in _WORDS if said.get(name)), "")

@@ -1,4 +1,7 @@
-"""The owner's door: a JSON API on a Unix socket. Whoever may open the socket file may use it."""
+"""The owner's door: a JSON API on a Unix socket, and on a port of this machine if asked.
+
+Whoever may open the socket file may use it; on the port, whoever knows the owner's token. Web pages may use neither.
+"""
 
 import asyncio
 import json
@@ -22,11 +25,26 @@ from openclaw_voicecall.errors import (
     ConfigError,
     VendorTimeout,
     VoiceCallError,
+    quiet,
 )
 from openclaw_voicecall.media.speakable import speakable
 from openclaw_voicecall.server.keys import HUB, MANAGER, STORE
+from openclaw_voicecall.server.ownertoken import OwnerGuard
 
 logger = logging.getLogger(__name__)
+
+MOST_DIGITS = 18
+"""Of a number in a query: more would not fit into the database."""
+LONGEST_TEXT = 20_000
+"""Characters of a text in a body; spoken, that is twenty minutes."""
+LONGEST_REFUSAL = 2_000
+"""Characters about what is wrong with a body."""
+LONGEST_WAIT = 86_400_000
+"""Milliseconds; no call lasts longer."""
+
+Words = Annotated[str, Field(max_length=LONGEST_TEXT)]
+Name = Annotated[str, Field(max_length=4096, pattern=r"^[^\x00]*$")]
+"""A path or the name of something; no system takes a zero in one."""
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -43,24 +61,30 @@ class PlaceBody(CamelModel):
     """Body of `POST /api/v1/calls`."""
 
     to: str
-    message: Annotated[str, AfterValidator(lambda text: _require_words(text) if text else text)] = ""
+    message: Annotated[Words, AfterValidator(lambda text: _require_words(text) if text else text)] = ""
     from_: str = Field("", alias="from")
     mode: Literal["conversation", "notify"] | None = None
-    script: str = ""
+    script: Name = ""
     """Phone script of the local line: a path or the name of a built-in one."""
-    record_dir: str = ""
+    record_dir: Name = ""
     """Folder for a WAV file of both sides."""
-    objective: str = ""
+    objective: Words = ""
     """What the call is for; only the responder is told."""
-    options: dict[str, str] = Field(default_factory=dict)
+    max_duration_seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """Longest time from the answer to the end; more than calls may last is refused. 0 for as long as they may."""
+    session_key: Name = ""
+    """Names the memory of the talk, where it is not to be that of the number."""
+    requester_session_key: Name = ""
+    """Names the host's session that asked for the call and is to learn how it went."""
+    options: dict[Name, Name] = Field(default_factory=dict, max_length=100)
     """Settings of the carrier for this call. The local line knows `script`, `record` and `report`."""
 
 
 class MessageBody(CamelModel):
     """Body of `speak` and `continue`."""
 
-    message: Annotated[str, AfterValidator(_require_words)]
-    timeout_ms: int = Field(120_000, gt=0)
+    message: Annotated[Words, AfterValidator(_require_words)]
+    timeout_ms: int = Field(120_000, gt=0, le=LONGEST_WAIT)
 
 
 class DigitsBody(CamelModel):
@@ -72,7 +96,7 @@ class DigitsBody(CamelModel):
 class EndBody(CamelModel):
     """Body of `end`."""
 
-    farewell: str = ""
+    farewell: Words = ""
 
 
 class ControlDoor:
@@ -86,9 +110,12 @@ class ControlDoor:
     def __init__(self, status: Callable[[], dict[str, Any]]) -> None:
         self._status = status
 
-    def add_routes(self, app: web.Application) -> None:
-        """Add all routes of the control API."""
+    def add_routes(self, app: web.Application, guard: OwnerGuard | None = None) -> None:
+        """Add all routes of the control API, behind a guard where not only the owner can come."""
         app.middlewares.append(_errors_to_json)
+        app.middlewares.append(_refuse_pages)
+        if guard is not None:
+            app.middlewares.append(guard.middleware)
         routes = app.router
         routes.add_get("/api/v1/status", self._get_status)
         routes.add_get("/api/v1/feed", self._feed)
@@ -123,7 +150,10 @@ class ControlDoor:
                 message=body.message,
                 mode=body.mode or manager.config.outbound.default_mode,
                 objective=body.objective,
+                session_key=body.session_key,
+                requester_session_key=body.requester_session_key,
                 record_dir=body.record_dir,
+                max_duration=body.max_duration_seconds,
                 options=options,
             ),
             key=_idempotency_key(request),
@@ -220,7 +250,8 @@ class ControlDoor:
 
 
 async def _send_line(response: web.StreamResponse, record: CallRecord, entry: dict[str, Any]) -> None:
-    line = json.dumps({"entry": entry, "call": record_to_json(record)}, ensure_ascii=False)
+    # In ASCII: half a character in somebody's words must not break the feed off.
+    line = json.dumps({"entry": entry, "call": record_to_json(record)})
     await response.write(line.encode() + b"\n")
 
 
@@ -245,15 +276,15 @@ async def _record_by_id(request: web.Request, call_id: str) -> CallRecord:
 
 
 async def _body(request: web.Request, model: type[Any]) -> Any:
-    text = await request.text()
+    content = await request.read()
     try:
-        return model.model_validate_json(text or "{}")
+        return model.model_validate_json(content or b"{}")
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in item['loc']) or 'body'}: {item['msg'].removeprefix('Value error, ')}"
-            for item in error.errors()
+            for item in error.errors(include_url=False, include_context=False, include_input=False)
         )
-        raise ConfigError(problems) from None
+        raise ConfigError(problems[:LONGEST_REFUSAL]) from None
 
 
 def _idempotency_key(request: web.Request) -> str:
@@ -270,8 +301,8 @@ def _number(request: web.Request, name: str, default: int) -> int:
     text = request.query.get(name, "")
     if not text:
         return default
-    if not (text.isascii() and text.isdigit()):
-        raise ConfigError(f"{name}: a whole number of 0 or more was expected, got {text!r}")
+    if not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS):
+        raise ConfigError(f"{name}: a whole number of 0 or more was expected, got {text[:40]!r}")
     return int(text)
 
 
@@ -289,7 +320,15 @@ async def _errors_to_json(request: web.Request, handler: Handler) -> web.StreamR
         return _error(error.status, "http", error.reason, 1)
     except Exception as error:  # the reader gets an answer, the log the traceback
         logger.exception("control API: %s %s failed", request.method, request.path)
-        return _error(500, "internal", repr(error), 70)
+        return _error(500, "internal", quiet(repr(error)), 70)
+
+
+@web.middleware
+async def _refuse_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Browsers say which page sends them; no page is ours."""
+    if "Origin" in request.headers:
+        raise web.HTTPForbidden(reason="the control API is not for web pages")
+    return await handler(request)
 
 
 def _error(status: int, code: str, message: str, exit_code: int) -> web.Response:

@@ -13,6 +13,7 @@ from aiohttp import WSMsgType, web
 from openclaw_voicecall.api.carrier import MediaCodec, StreamStarted
 from openclaw_voicecall.calls.tokens import StreamPass
 from openclaw_voicecall.errors import CallNotFound, RemoteProtocolError
+from openclaw_voicecall.server.crowd import trust
 from openclaw_voicecall.server.keys import MANAGER, TOKENS
 from openclaw_voicecall.session.link import MediaLink
 from openclaw_voicecall.session.session import CallSession
@@ -39,6 +40,11 @@ class MediaDoor:
         self._max_streams = max_streams
         self._open = 0
 
+    @property
+    def open_streams(self) -> int:
+        """Streams that are open now."""
+        return self._open
+
     def add_routes(self, app: web.Application) -> None:
         """Add the media route."""
         app.router.add_get(self._path + "/{carrier}/{token}", self._stream)
@@ -51,6 +57,7 @@ class MediaDoor:
         entry = request.app[TOKENS].take(request.match_info["token"], carrier)
         if entry is None:
             return web.Response(status=403, text="this media stream was not announced, or was used already\n")
+        trust(request)
         try:
             session = manager.session(entry.call_id)
         except CallNotFound:
@@ -61,13 +68,19 @@ class MediaDoor:
         self._open += 1
         try:
             await socket.prepare(request)
-            await self._serve(socket, session, manager.engines.carriers[carrier].media_codec(), entry)
+            link = MediaLink(socket, abort=lambda: _abort(request))
+            await self._serve(socket, session, manager.engines.carriers[carrier].media_codec(), entry, link)
         finally:
             self._open -= 1
         return socket
 
     async def _serve(
-        self, socket: web.WebSocketResponse, session: CallSession, codec: MediaCodec, entry: StreamPass
+        self,
+        socket: web.WebSocketResponse,
+        session: CallSession,
+        codec: MediaCodec,
+        entry: StreamPass,
+        link: MediaLink,
     ) -> None:
         messages = _texts(socket)
         try:
@@ -88,7 +101,13 @@ class MediaDoor:
         if session.released:  # it ended while the stream began, so nobody would ever close this socket
             await socket.close(message=b"the call is over")
             return
-        await carry_media(session, codec, MediaLink(socket), messages)
+        await carry_media(session, codec, link, messages)
+
+
+def _abort(request: web.Request) -> None:
+    """Break the connection without another word."""
+    if request.transport is not None:
+        request.transport.abort()
 
 
 async def _await_start(codec: MediaCodec, messages: AsyncIterator[str | bytes]) -> StreamStarted:

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import WSMsgType, web
 
-from openclaw_voicecall.api.carrier import Carrier
+from openclaw_voicecall.api.carrier import Carrier, CarrierCapabilities
 from openclaw_voicecall.api.clock import Clock
 from openclaw_voicecall.calls.addresses import Addresses
 from openclaw_voicecall.calls.tokens import StreamTokens
 from openclaw_voicecall.errors import WebhookError
-from openclaw_voicecall.server.webhooks import as_received
+from openclaw_voicecall.server.crowd import trust
+from openclaw_voicecall.server.webhooks import as_received, check_head
 
 if TYPE_CHECKING:
     from openclaw_voicecall.config.schema import VoiceCallConfig
@@ -95,6 +96,7 @@ class ProbeDoor:
             token = request.headers.get(TOKEN_HEADER, "")
             if not token or self._tokens.take(token, PURPOSE) is None:
                 return await handler(request)
+            trust(request)
             return await self._answer(request, {PROOF_HEADER: proof_of(token), PATH_HEADER: request.path})
 
         app.middlewares.insert(0, probing)
@@ -145,6 +147,7 @@ class ProbeDoor:
     async def _refusal(self, request: web.Request, carrier: str) -> str:
         """Why the carrier's plugin would not believe this request; empty when it does."""
         try:
+            check_head(request, CarrierCapabilities())
             received = await as_received(request, carrier, self._addresses)
             self._carriers[carrier].verify(received, self._clock.wall())
         except WebhookError as error:

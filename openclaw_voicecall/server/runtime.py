@@ -16,8 +16,8 @@ from openclaw_voicecall.calls.addresses import Addresses
 from openclaw_voicecall.calls.admission import Admissions
 from openclaw_voicecall.calls.engines import LOCAL_LINE, EngineRoom
 from openclaw_voicecall.calls.journal import JournalHub
+from openclaw_voicecall.calls.making import CallTools
 from openclaw_voicecall.calls.manager import CallManager
-from openclaw_voicecall.calls.restore import close_left_over
 from openclaw_voicecall.calls.tokens import StreamTokens
 from openclaw_voicecall.errors import StoreError
 from openclaw_voicecall.plugins import Registry, load_settings
@@ -28,6 +28,7 @@ from openclaw_voicecall.server.service import Service, ServiceOptions
 from openclaw_voicecall.store.statedir import STATE_DIR_VARIABLE, StateDir
 
 if TYPE_CHECKING:
+    from openclaw_voicecall.api.host import Host
     from openclaw_voicecall.config.schema import VoiceCallConfig
 
 __all__ = ["Service", "ServiceOptions", "run_service"]
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
-    """Open everything, close what earlier processes left, and listen; on the way out drain and close.
+    """Open everything, listen, and end the calls that earlier processes left; on the way out drain and close.
 
     Raises:
         ConfigError: The configuration is wrong.
@@ -49,7 +50,8 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
         VendorError: The tunnel cannot be opened.
     """
     registry, loaded = load_settings(options.config_source, options.env, overrides=options.overrides)
-    config = loaded.config
+    host = options.host or registry.manager.hook.voicecall_provide_host()
+    config = _answered_by(host, loaded.config)
     async with AsyncExitStack() as stack:
         state = StateDir.open(options.state_dir or _named_state_dir(options.env) or config.store, options.env)
         stack.enter_context(state.acquire())
@@ -58,25 +60,37 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
         short_local = options.ephemeral and config.provider == LOCAL_LINE
         listening = sites.bind(config, ephemeral=short_local)
         stack.callback(listening.close)
+        control = sites.bind_control(stack, config, state)
         here = sites.address(listening)
         reach = await open_reach(
             stack, config, here, memory=state.path / "tunnel.json", wanted=not short_local
         )
         config = reach.config
-        manager, shared = await _open_calls(stack, registry, config, state=state, store=store, here=here)
+        manager, shared = await _open_calls(
+            stack, registry, config, state=state, store=store, here=here, host=host
+        )
         reach.follow(manager.addresses)
         service = Service(
             manager=manager,
             config=config,
             notices=(*loaded.notices, *reach.notices, *_legal_notices(config, manager)),
             url=f"http://{here}",
-            socket_path=state.control_socket(),
+            socket_path=control.socket_path,
+            control_url=control.url,
+            token_file=control.token_file,
             started=manager.clock.wall(),
             engines=manager.engines.in_use,
         )
-        await close_left_over(store, manager.engines.carriers, manager.clock, shared[HUB])
-        await sites.serve_public(stack, registry, config, shared, listening)
-        await sites.serve_control(stack, service, shared)
+        public = await sites.serve_public(stack, registry, config, shared, listening)
+        service.gauges = {
+            "streams": lambda: public.media.open_streams,
+            "tokens": lambda: len(shared[TOKENS]),
+            "strangers": lambda: len(public.crowd),
+            "strangersShed": lambda: public.crowd.shed,
+        }
+        # After the public site, so that carriers are answered meanwhile; on the way out before it, for the same reason.
+        await stack.enter_async_context(manager.reconciled())
+        await sites.serve_control(stack, service, shared, control)
         state.write_service(service.address())
         _handle_signals(stack, service)
         try:
@@ -92,6 +106,16 @@ def _legal_notices(config: "VoiceCallConfig", manager: CallManager) -> tuple[str
         "disclosure is not set: many laws ask an artificial voice to say what it is. Set it, for example to "
         '"This is an AI assistant.", or have the greeting say so.',
     )
+
+
+def _answered_by(host: "Host | None", config: "VoiceCallConfig") -> "VoiceCallConfig":
+    """The configuration with the host's agent as responder, where it names no model or that very host."""
+    if host is None:
+        return config
+    name, _, agent = (config.response_model or host.name).partition("/")
+    if name != host.name:
+        return config
+    return config.model_copy(update={"response_model": f"host/{agent}" if agent else "host"})
 
 
 def _named_state_dir(env: Mapping[str, str]) -> Path | None:
@@ -128,6 +152,7 @@ async def _open_calls(
     state: StateDir,
     store: CallStore,
     here: str,
+    host: "Host | None",
 ) -> tuple[CallManager, sites.Shared]:
     """Open the engines and what runs calls with them. `here` is the `host:port` we listen at."""
     clock, ids = SystemClock(), SystemIds()
@@ -141,14 +166,14 @@ async def _open_calls(
         ids=ids,
         state_dir=state.path,
         webhook_url=addresses.webhook,
-        host=registry.manager.hook.voicecall_provide_host(),
+        host=host,
         store=store,
     )
     room = EngineRoom(registry, config, runtime, stack)
     await room.open()
     for lifespan in registry.manager.hook.voicecall_lifespan(runtime=runtime):
         await stack.enter_async_context(lifespan)
-    manager = CallManager(
+    tools = CallTools(
         config=config,
         room=room,
         admissions=Admissions(registry.collect("voicecall_register_policies", config=config)),
@@ -160,6 +185,7 @@ async def _open_calls(
         recordings=state.recordings,
         addresses=addresses,
     )
+    manager = CallManager(tools)
     return manager, {MANAGER: manager, STORE: store, HUB: hub, TOKENS: tokens, CLOCK: clock}
 
 

@@ -1,17 +1,19 @@
 """The carriers' door: `POST {serve.path}/{carrier}`.
 
-Order of checks: exact path, method, carrier, size and time of the body, signature, replay, facts. Nothing of a
-request that fails a check has any effect.
+Order of checks: exact path, method, carrier, headers, then size and time of the body, signature, shape, replay, policy.
+Nothing of a request that fails a check has any effect, and what is wrong by its head is refused before its body is
+read. Whatever fails after the signature, the carrier gets an answer that ends well.
 """
 
 import asyncio
 import logging
-from collections import OrderedDict
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from openclaw_voicecall.api.carrier import (
     Carrier,
+    CarrierCapabilities,
     CarrierEvent,
     LegOrder,
     VerifiedWebhook,
@@ -20,8 +22,18 @@ from openclaw_voicecall.api.carrier import (
 )
 from openclaw_voicecall.calls.addresses import Addresses
 from openclaw_voicecall.calls.manager import CallManager
-from openclaw_voicecall.errors import InvalidSignature, WebhookError, WebhookTooLarge
-from openclaw_voicecall.server.keys import CLOCK, MANAGER
+from openclaw_voicecall.errors import (
+    InvalidSignature,
+    StoreError,
+    WebhookError,
+    WebhookTooLarge,
+    WrongContentType,
+)
+from openclaw_voicecall.server.answers import Answers
+from openclaw_voicecall.server.crowd import trust
+from openclaw_voicecall.server.forwarded import Forwarding
+from openclaw_voicecall.server.keys import CLOCK, MANAGER, STORE
+from openclaw_voicecall.server.notes import SparseLog
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +41,10 @@ BODY_LIMIT = 64 * 1024
 """Bytes; carriers send a few kilobytes."""
 BODY_TIME = 5.0
 """Seconds a body may take to arrive."""
+ANSWER_LIMIT = 10.0
+"""Seconds in which a request must be carried out; carriers wait for 15."""
 WHAT = "webhook of openclaw-voicecall: carriers POST signed requests here"
 """Said to whoever looks, also in refusals, because people try their webhooks by hand."""
-REPLAYS_KEPT = 1000
-"""Answers that are kept for requests that come twice."""
 
 
 class WebhookDoor:
@@ -41,12 +53,15 @@ class WebhookDoor:
     Args:
         path: `serve.path` of the configuration.
         default_carrier: Whose webhooks also come to the bare path.
+        forwarding: What is believed of a proxy before us.
     """
 
-    def __init__(self, path: str, default_carrier: str) -> None:
+    def __init__(self, path: str, default_carrier: str, forwarding: Forwarding) -> None:
         self._path = path.rstrip("/")
         self._default = default_carrier
-        self._answers: OrderedDict[tuple[str, str], asyncio.Future[WebhookReply]] = OrderedDict()
+        self._forwarding = forwarding
+        self._answers: Answers | None = None
+        self._log = SparseLog(logger)
 
     def add_routes(self, app: web.Application) -> None:
         """Add the webhook routes. Anybody who looks at them with GET is told what they are."""
@@ -54,6 +69,11 @@ class WebhookDoor:
         app.router.add_post(self._path + "/{carrier}", self._post)
         app.router.add_get(self._path, self._explain)
         app.router.add_get(self._path + "/{carrier}", self._explain)
+        app.on_startup.append(self._restore)
+
+    async def _restore(self, app: web.Application) -> None:
+        self._answers = Answers(app[STORE], app[CLOCK])
+        await self._answers.restore()
 
     async def _explain(self, request: web.Request) -> web.Response:
         return web.json_response(
@@ -67,73 +87,132 @@ class WebhookDoor:
         manager = request.app[MANAGER]
         name = request.match_info.get("carrier", self._default)
         carrier = manager.engines.carriers.get(name)
-        if carrier is None:
+        # The path as it was sent: other spellings of it are not what was signed.
+        if carrier is None or request.raw_path.partition("?")[0] not in (self._path, f"{self._path}/{name}"):
             return _refusal(404, f"no carrier {name!r} is configured")
         try:
-            received = await as_received(request, name, manager.addresses)
-            webhook = carrier.verify(received, request.app[CLOCK].wall())
-            events = carrier.parse(webhook)
+            check_head(request, manager.engines.capabilities[name])
+            origin = self._forwarding.origin(request)
+            received = await as_received(
+                request,
+                name,
+                manager.addresses,
+                origin=origin,
+                remote=self._forwarding.remote(request),
+            )
+            webhook = _verified(carrier, received, request.app[CLOCK].wall())
+            trust(request)
+            events = _facts(name, carrier, webhook)
         except WebhookError as error:
-            logger.warning("webhook of %s refused: %s", name, error)
+            self._log.warning("webhook of %s refused: %s", name, error)
             return _refusal(error.http_status, str(error))
-        reply = await self._once(name, webhook, carrier, list(events), manager)
+
+        async def answer() -> WebhookReply:
+            manager.addresses.learn(name, origin)
+            return await _carried_out(manager, name, carrier, webhook, events)
+
+        if self._answers is None:
+            raise RuntimeError("the application was not started")
+        reply = await self._answers.once(name, webhook.replay_key, answer, keep=events != [])
         return web.Response(status=reply.status, body=reply.body, content_type=reply.content_type)
 
-    async def _once(
-        self,
-        name: str,
-        webhook: VerifiedWebhook,
-        carrier: Carrier,
-        events: list[CarrierEvent],
-        manager: CallManager,
-    ) -> WebhookReply:
-        """Carry a request out once; its repetitions get the same answer."""
-        key = (name, webhook.replay_key)
-        if key not in self._answers:
-            answer: asyncio.Future[WebhookReply] = asyncio.get_running_loop().create_future()
-            self._answers[key] = answer
-            while len(self._answers) > REPLAYS_KEPT:
-                self._answers.popitem(last=False)
-            order = LegOrder(action="none")
-            try:
-                for event in events:
-                    order = await _decide(manager, name, event)
-            except Exception:  # whatever fails here, the carrier must get an answer that ends well
-                logger.exception("webhook of %s failed", name)
-                order = LegOrder(action="hang-up", fallback_text=manager.config.phrases.goodbye)
-            answer.set_result(carrier.reply(webhook, order))
-        return await asyncio.shield(self._answers[key])
 
-
-async def as_received(request: web.Request, carrier: str, addresses: Addresses) -> WebhookRequest:
-    """A request as a carrier's plugin takes it.
+def check_head(request: web.Request, capabilities: CarrierCapabilities) -> None:
+    """Look at what a request says of itself before its body is read.
 
     Raises:
-        WebhookError: Its body is too long or too late, or it is signed twice.
+        InvalidSignature: A signature header is missing, or there twice.
+        WrongContentType: The carrier sends no bodies of this type.
+        WebhookTooLarge: It says itself that its body is too long.
     """
-    body = await _read(request)
+    for name in capabilities.signature_headers:
+        if not request.headers.get(name):
+            raise InvalidSignature(f"the request has no header {name}, so nobody has signed it")
     for name in set(request.headers):
         # Of two values a plugin would see one, and somebody else on the way may have looked at the other.
         if "signature" in name.lower() and len(request.headers.getall(name)) > 1:
             raise InvalidSignature("the request has a signature header twice")
+    types = request.headers.getall("Content-Type", [""])
+    if capabilities.webhook_types and (
+        len(types) > 1 or types[0].partition(";")[0].strip().lower() not in capabilities.webhook_types
+    ):
+        raise WrongContentType(f"the body must be of the type {' or '.join(capabilities.webhook_types)}")
+    if request.content_length is not None and request.content_length > BODY_LIMIT:
+        raise WebhookTooLarge(f"a webhook body has at most {BODY_LIMIT} bytes")
+
+
+async def as_received(
+    request: web.Request, carrier: str, addresses: Addresses, *, origin: str = "", remote: str = ""
+) -> WebhookRequest:
+    """A request as a carrier's plugin takes it.
+
+    Args:
+        request: The request.
+        carrier: Whose webhook it came to.
+        addresses: Under which carriers reach us.
+        origin: Scheme and host that a trusted proxy tells.
+        remote: Who sent it; the other end of the connection, if not given.
+
+    Raises:
+        WebhookError: Its body is too long, too late, or broken.
+    """
+    body = await _read(request)
     return WebhookRequest(
         method=request.method,
-        url=addresses.as_asked(carrier, str(request.url)),
+        url=addresses.as_asked(carrier, request.raw_path, origin=origin),
         headers={key.lower(): value for key, value in request.headers.items()},
         body=body,
-        remote=request.remote or "",
+        remote=remote or request.remote or "",
     )
 
 
-async def _decide(manager: CallManager, carrier: str, event: CarrierEvent) -> LegOrder:
-    if event.kind == "offered":
-        return await manager.offer(carrier, event)
-    return await manager.leg_event(carrier, event)
+def _verified(carrier: Carrier, received: WebhookRequest, now: float) -> VerifiedWebhook:
+    """Ask the plugin whether its carrier sent this. Raises `WebhookError`."""
+    try:
+        return carrier.verify(received, now)
+    except WebhookError:
+        raise
+    except Exception as error:  # vendors' own checks raise on what they did not think of
+        raise InvalidSignature(f"the signature cannot be checked: {type(error).__name__}") from error
+
+
+def _facts(name: str, carrier: Carrier, webhook: VerifiedWebhook) -> list[CarrierEvent] | None:
+    """What a request states; None where the plugin fails at reading it. Raises `MalformedWebhook`."""
+    try:
+        return list(carrier.parse(webhook))
+    except WebhookError:
+        raise
+    except Exception:
+        logger.exception("webhook of %s cannot be read", name)
+        return None
+
+
+async def _carried_out(
+    manager: CallManager,
+    name: str,
+    carrier: Carrier,
+    webhook: VerifiedWebhook,
+    events: list[CarrierEvent] | None,
+) -> WebhookReply:
+    """Act on a request, and say how it is answered: with a goodbye where that fails, whatever it is that fails."""
+    order = goodbye = LegOrder(action="hang-up", fallback_text=manager.config.phrases.goodbye)
+    try:
+        if events is not None:
+            order = LegOrder(action="none")
+            async with asyncio.timeout(ANSWER_LIMIT):
+                for event in events:
+                    offered = event.kind == "offered"
+                    order = await (manager.offer if offered else manager.leg_event)(name, event)
+        return carrier.reply(webhook, order)
+    except StoreError as error:  # such as a full disk: nothing that a traceback would explain
+        logger.error("webhook of %s is answered with a goodbye: %s", name, error)
+        return carrier.reply(webhook, goodbye)
+    except Exception:
+        logger.exception("webhook of %s failed", name)
+        return carrier.reply(webhook, goodbye)
 
 
 async def _read(request: web.Request) -> bytes:
-    if request.content_length is not None and request.content_length > BODY_LIMIT:
-        raise WebhookTooLarge(f"a webhook body has at most {BODY_LIMIT} bytes")
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_TIME):
@@ -143,6 +222,9 @@ async def _read(request: web.Request) -> bytes:
                     raise WebhookTooLarge(f"a webhook body has at most {BODY_LIMIT} bytes")
     except TimeoutError:
         raise WebhookError(f"the body did not arrive within {BODY_TIME:g} s") from None
+    except (web.RequestPayloadError, HttpProcessingError, ConnectionError, RuntimeError) as error:
+        # The last is how aiohttp says that the connection was gone before the body was asked for.
+        raise WebhookError("the body breaks off, or is not in the form that its head says") from error
     return bytes(body)
 
 

@@ -73,6 +73,7 @@ class Absence:
                 continue
             if status.state == "ended":
                 self._asking = None  # what follows must not cancel this task
+                session.leg_open = False
                 logger.info(
                     "carrier reports nothing of the call any more; asked, it says that it is over; closed"
                 )

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from openclaw_voicecall.api.carrier import LegOrder
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HANG_UP_RETRIES = (1.0, 2.0, 4.0)
-"""Seconds between attempts to end a leg when the carrier cannot be reached."""
+LONGEST_PAUSE = 60.0
+"""Seconds between attempts to end a leg that the carrier does not end, at most."""
 
-DIAL_LIMIT = 32.0
+DIAL_LIMIT = 45.0
 """Seconds to wait for the carrier's id of a leg before it is ended."""
 
 
@@ -38,8 +39,8 @@ def carry_out(session: "CallSession", command: c.Command) -> None:
         case c.FinishUtterance():
             if parts.listening is not None:
                 parts.listening.finish_utterance()
-        case c.StartResponse(turn, text, digits):
-            parts.responding.respond(turn, text, digits)
+        case c.StartResponse(turn, text, digits, waited):
+            parts.responding.respond(turn, text, digits, waited)
         case c.StartSaying(turn, text):
             parts.responding.say(turn, text)
         case c.CancelResponse(turn):
@@ -122,19 +123,33 @@ async def _take_back(session: "CallSession") -> None:
         session.carrier_failed("take back", str(error), "given up")
 
 
+def pauses() -> Iterator[float]:
+    """Seconds between attempts at a carrier that cannot be reached: 1, 2, 4, 8 and so on."""
+    pause = 1.0
+    while True:
+        yield pause
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
 async def hang_up(session: "CallSession") -> None:
-    """End the leg at the carrier, again and again until it says so, and close the media stream."""
+    """End the leg at the carrier, again and again until it says so, and close the media stream.
+
+    Who cancels this, or finds `session.leg_open` after it, has to see to the end of the leg.
+    """
     # A leg that is still being dialled cannot be ended; its id comes when the carrier answers, or never.
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DIAL_LIMIT):
             await session.leg_known.wait()
-    for delay in (*HANG_UP_RETRIES, 0.0):
+    for failed, pause in enumerate(pauses() if session.carrier_call_id else ()):
         try:
             await session.parts.carrier.hang_up(session.leg)
         except (VendorError, OSError) as error:
-            session.carrier_failed("hang-up", str(error), "tried again")
-            await asyncio.sleep(delay)
+            session.carrier_failed("hang-up", str(error), f"tried again in {pause:g} s")
+            if failed and session.media_socket is not None:
+                session.media_socket()  # a carrier that misses it asks how to go on, and is told to hang up
+            await asyncio.sleep(pause)
         else:
+            session.leg_open = False
             break
     if session.media_socket is not None:
         session.media_socket()

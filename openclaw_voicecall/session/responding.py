@@ -25,10 +25,11 @@ from openclaw_voicecall.core.events import (
     ResponseFinished,
     TransferRequested,
 )
-from openclaw_voicecall.errors import VendorError, VoiceCallError
+from openclaw_voicecall.errors import VendorError
 from openclaw_voicecall.media.sentences import SentenceSplitter
 from openclaw_voicecall.media.speakable import speakable
-from openclaw_voicecall.session.chain import Chain, Rotation
+from openclaw_voicecall.session.chain import Link, Rotation, why_failed
+from openclaw_voicecall.session.deadline import Deadline, Deadlines
 from openclaw_voicecall.session.tools import with_tools
 
 
@@ -41,11 +42,26 @@ class Fillers:
     """Seconds without a word until the first."""
     every: float = 5.0
     """Seconds between the next ones."""
+    late: str = ""
+    """Said once, instead of the next one, when it takes long; empty for nothing."""
+    late_after: float = 8.0
+    """Seconds after the caller's last word from which on it takes long."""
 
 
+FIRST_AT_LATEST = 1.0
+"""Seconds by which the first filler may be later, counted from the caller's last word: the transcriber may have taken
+long before the responder was asked at all."""
+LEAST_WAIT = 0.8
+"""Seconds that a responder has in any case: most answers are there by then."""
+ROUNDING = 0.001
+"""Seconds by which a sleep may be short."""
 NO_FILLERS = Fillers()
 PER_CHARACTER = 0.07
 """Seconds that a character takes to be said, about: a filler is due some time after what was written was heard."""
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(slots=True)
@@ -59,6 +75,22 @@ class _Turn:
     acts: bool = False
     """Whether it does something besides speaking: a reply need not hold words then."""
     utterances: list[int] = field(default_factory=list)
+    on_life: Callable[[], None] = _nothing
+    """Called when something comes of it: words, or an act."""
+
+    def begin(self, splitter: SentenceSplitter) -> None:
+        """Another responder writes it, from its beginning."""
+        self.splitter = splitter
+        self.written = self.end_call = self.acts = False
+
+    def live(self) -> None:
+        """Something comes of it."""
+        self.on_life()
+
+    def act(self) -> None:
+        """The responder does something besides speaking."""
+        self.acts = True
+        self.live()
 
 
 class Responding:
@@ -66,8 +98,9 @@ class Responding:
 
     Args:
         base: What every turn's request has in common.
-        chain: The responder and its fallbacks.
-        timeout: Seconds for a whole reply.
+        rotation: The responder and its fallbacks.
+        deadlines: Gets the deadline of each turn.
+        timeout: Seconds for a whole reply, whoever writes it.
         fillers: What is said while a reply is awaited.
         history: Gives the talk so far.
         tools: What the responder may call.
@@ -79,7 +112,8 @@ class Responding:
         self,
         *,
         base: TurnRequest,
-        chain: Chain[Responder],
+        rotation: Rotation[Responder],
+        deadlines: Deadlines,
         timeout: float,
         fillers: Fillers = NO_FILLERS,
         history: Callable[[], tuple[Line, ...]],
@@ -88,7 +122,8 @@ class Responding:
         note: Callable[[str, dict[str, Any]], None],
     ) -> None:
         self._base = base
-        self._rotation = Rotation(chain)
+        self._rotation = rotation
+        self._deadlines = deadlines
         self._timeout = timeout
         self._fillers = fillers
         self._phrases = cycle(fillers.phrases)
@@ -101,16 +136,18 @@ class Responding:
         self._turn = 0
         self._said_until = 0.0
 
-    def respond(self, turn: int, text: str, digits: str) -> None:
-        """Let the responder write this turn."""
+    def respond(self, turn: int, text: str, digits: str, waited: float = 0.0) -> None:
+        """Let the responder write this turn, `waited` seconds after the caller's last word."""
         history = self._history()
         if text and history and history[-1].speaker == "caller":
             history = history[:-1]
         request = replace(self._base, turn=turn, text=text, digits=digits, history=history)
-        self._start(turn, self._respond(with_tools(request, self._tools, self._note)))
+        deadline = self._deadlines.begin(turn, self._now(), waited=waited, reply_within=self._timeout)
+        self._start(turn, self._respond(request, deadline))
 
     def say(self, turn: int, text: str) -> None:
         """Speak a fixed text as this turn."""
+        self._deadlines.begin(turn, self._now())
         self._start(turn, self._say(turn, text))
 
     def cancel(self, turn: int) -> None:
@@ -136,41 +173,65 @@ class Responding:
             self._utter(turn, sentence)
         self._post(ResponseFinished(number))
 
-    async def _respond(self, request: TurnRequest) -> None:
-        filling = asyncio.create_task(self._fill(request.turn)) if self._fillers.phrases else None
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _respond(self, request: TurnRequest, deadline: Deadline) -> None:
+        turn = _Turn(request.turn, SentenceSplitter(language=request.language))
+        wanted = self._fillers.phrases or self._fillers.late
+        filling = asyncio.create_task(self._fill(turn, deadline)) if wanted else None
+        tools = with_tools(request, self._tools, self._note, began=turn.live)
         try:
-            await self._ask_around(request)
+            await self._ask_around(tools, deadline, turn)
         finally:
             if filling is not None:
                 filling.cancel()
 
-    async def _fill(self, number: int) -> None:
+    async def _fill(self, turn: _Turn, deadline: Deadline) -> None:
         """Say something now and then while nothing of the reply is to be heard: it may also stop on its way."""
-        loop = asyncio.get_running_loop()
-        silent_since, delay = loop.time(), self._fillers.after
+        fillers = self._fillers
+        late_at = deadline.asked + fillers.late_after
+        soon = max(self._now() + LEAST_WAIT, deadline.asked + fillers.after + FIRST_AT_LATEST)
+        due = min(self._now() + fillers.after, soon)
         while True:
-            wait = max(silent_since, self._said_until) + delay - loop.time()
-            if wait > 0:
+            late = bool(fillers.late) and not (deadline.late or turn.utterances)
+            if late and not fillers.phrases:
+                due = late_at
+            elif late:
+                due = min(due, late_at)
+            elif not fillers.phrases:
+                return
+            begins = max(due, self._said_until and self._said_until + fillers.after)
+            if (wait := begins - self._now()) > ROUNDING:
                 await asyncio.sleep(wait)
                 continue
-            silent_since, delay = loop.time(), self._fillers.every
-            utterance = next(self._numbers)
-            self._note("filler", {"turn": number, "utterance": utterance})
-            self._post(ResponseChunk(number, utterance, next(self._phrases)))
+            # The next one would come too late to say that it takes long, so this one has to.
+            if late and due + fillers.every > late_at and 2 * (due - deadline.asked) >= fillers.late_after:
+                deadline.late = True
+                self._say_filler(turn, deadline, fillers.late)
+            else:
+                self._say_filler(turn, deadline, next(self._phrases))
+            due = self._now() + fillers.every
 
-    async def _ask_around(self, request: TurnRequest) -> None:
+    def _say_filler(self, turn: _Turn, deadline: Deadline, text: str) -> None:
+        deadline.fillers.append(text)
+        utterance = next(self._numbers)
+        self._note("filler", {"turn": turn.number, "utterance": utterance})
+        self._post(ResponseChunk(turn.number, utterance, text))
+
+    async def _ask_around(self, request: TurnRequest, deadline: Deadline, turn: _Turn) -> None:
         failures: list[str] = []
         links = self._rotation.order()
         for index, link in enumerate(links):
-            turn = _Turn(request.turn, SentenceSplitter(language=request.language))
+            left = len(links) - index
             try:
-                async with asyncio.timeout(self._timeout):
-                    await self._write(link.provider, request, turn)
-            except (VoiceCallError, OSError, TimeoutError) as error:
-                detail = str(error) or f"no complete reply within {self._timeout:g} s"
+                await self._ask(link, request, turn, deadline, left)
+            except Exception as error:  # a plugin's bug must not leave the caller in silence either
+                detail = why_failed(error)
                 failures.append(f"{link.name}: {detail}")
                 self._rotation.failed(link)
-                last = turn.utterances or index + 1 == len(links)
+                last = turn.utterances or left == 1
                 action = "the caller is told" if last else f"{links[index + 1].name} answers instead"
                 self._note(
                     "vendor-failed",
@@ -179,9 +240,30 @@ class Responding:
                 if turn.utterances:
                     break  # the caller heard the beginning; another voice must not start the sentence again
                 continue
+            self._rotation.worked(link)
             self._post(ResponseFinished(request.turn, turn.end_call, wordless=turn.acts))
             return
         self._post(ResponseFailed(request.turn, "; ".join(failures)))
+
+    async def _ask(
+        self, link: Link[Responder], request: TurnRequest, turn: _Turn, deadline: Deadline, left: int
+    ) -> None:
+        """Let one responder write the turn. Its first words must come while there is time for the others."""
+        turn.begin(SentenceSplitter(language=request.language))
+        began = self._now()
+        limit = deadline.words_limit(began, left=left)
+        try:
+            async with asyncio.timeout(limit) as timer:
+                turn.on_life = lambda: timer.reschedule(deadline.reply_by)
+                await self._write(link.provider, request, turn)
+        except TimeoutError as error:
+            if timer.expired():
+                missing = "complete reply" if turn.utterances or left == 1 else "words to say"
+                took = round(self._now() - began, 1)
+                raise TimeoutError(f"no {missing} within {took:g} s") from error
+            raise TimeoutError(str(error) or "it took too long") from error
+        finally:
+            turn.on_life = _nothing
 
     async def _write(self, responder: Responder, request: TurnRequest, turn: _Turn) -> None:
         async with aclosing(responder.respond(request)) as events:
@@ -192,13 +274,13 @@ class Responding:
                     case EndCall():
                         turn.end_call = True
                     case SendDtmf(digits):
-                        turn.acts = True
+                        turn.act()
                         self._post(DigitsRequested(digits))
                     case Transfer(to_number):
                         if request.can_transfer and (
                             request.transfer_to is None or to_number in request.transfer_to
                         ):
-                            turn.acts = True
+                            turn.act()
                             self._post(TransferRequested(to_number))
                         else:
                             why = "it is not allowed, or the carrier cannot"
@@ -219,6 +301,7 @@ class Responding:
         text = speakable(sentence, self._base.language)
         if text:
             utterance = next(self._numbers)
+            turn.live()
             turn.utterances.append(utterance)
             begins = max(asyncio.get_running_loop().time(), self._said_until)
             self._said_until = begins + len(text) * PER_CHARACTER

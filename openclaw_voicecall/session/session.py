@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,20 +13,26 @@ from openclaw_voicecall.api.carrier import Carrier, CarrierCapabilities, LegOrde
 from openclaw_voicecall.api.clock import Clock
 from openclaw_voicecall.core import events as e
 from openclaw_voicecall.core.call import Call
-from openclaw_voicecall.core.commands import Command
+from openclaw_voicecall.core.commands import Command, ReleaseCall
 from openclaw_voicecall.core.reasons import EndReason
-from openclaw_voicecall.errors import CallIsOver, ProtocolError
+from openclaw_voicecall.errors import CallIsOver, ProtocolError, quiet
 from openclaw_voicecall.observe.logs import call_id as logged_call
 from openclaw_voicecall.session.absence import Absence
+from openclaw_voicecall.session.deadline import Deadlines
 from openclaw_voicecall.session.effects import carry_out, hang_up
 from openclaw_voicecall.session.listening import Listening
+from openclaw_voicecall.session.meter import LineMeter
 from openclaw_voicecall.session.recorder import CallRecorder
 from openclaw_voicecall.session.responding import Responding
 from openclaw_voicecall.session.speaking import Speaking
 from openclaw_voicecall.session.takeover import Takeover
 from openclaw_voicecall.session.turns import TurnLine
+from openclaw_voicecall.session.watch import LineWatch
 
 logger = logging.getLogger(__name__)
+
+HANG_UP_LIMIT = 5.0
+"""Seconds that a call which broke may take to hang up; after them whoever runs it has to."""
 
 JournalWriter = Callable[[str, dict[str, Any], tuple[dict[str, Any], ...], Call], None]
 """`(event, data, commands, call)`: takes what happened, what was ordered because of it, and the call after it."""
@@ -56,6 +63,8 @@ class Parts:
     """None while the carrier listens itself, a turn at a time."""
     responding: Responding
     recorder: CallRecorder | None
+    watch: LineWatch | None = None
+    """Does something about silence."""
     capabilities: CarrierCapabilities = field(default_factory=CarrierCapabilities)
     may_dial: Callable[[str], Awaitable[str]] = anybody
     """Why the far party may not be handed over to this number; empty where it may."""
@@ -92,6 +101,10 @@ class CallSession:
         """Our side's number, E.164."""
         self.leg_known = asyncio.Event()
         """Set once the carrier's id of the leg is known, or will never be."""
+        self.leg_open = False
+        """Whether the carrier may hold a leg that nobody has seen the end of."""
+        self.heard_at = clock.monotonic()
+        """When the carrier last spoke of the call, or sent audio of it."""
         self.detail = ""
         self.call = call
         self.clock = clock
@@ -104,6 +117,8 @@ class CallSession:
         """Set whenever the core has moved; whoever waits for it clears it first."""
         self.takeover = Takeover(self)
         self.absence = Absence(self)
+        self.meter = LineMeter(clock)
+        self.deadlines = Deadlines()
         self._journal = journal
         self._give_order = give_order
         self._inbox: deque[e.Event] = deque()
@@ -135,6 +150,8 @@ class CallSession:
         """Give the core a fact. One that would end the call may be answered by talking on without a stream."""
         if isinstance(event, e.TranscriptionFailed | e.UtteranceFailed) and self.takeover.instead_of(event):
             return
+        if isinstance(event, e.UtteranceFailed):
+            self.parts.speaking.forget(event.utterance)
         if isinstance(event, e.CallEnded) and self._hears_last_words(event):
             return
         self._inbox.append(event)
@@ -155,11 +172,20 @@ class CallSession:
 
     def note(self, word: str, data: dict[str, Any]) -> None:
         """Write something into the journal that the core need not know; nothing once the record is closed."""
+        data = {name: quiet(value) if isinstance(value, str) else value for name, value in data.items()}
         if word == "vendor-failed":
             self.detail = f"{data['hop']} {data['provider']}: {data['detail']}"
             self._warn("%s %s failed: %s; %s", data["hop"], data["provider"], data["detail"], data["action"])
         if word == "takeover":
             self._warn("%s failed: %s; %s", data["hop"], data["why"], data["detail"])
+        if word == "line-silent":
+            self._warn(
+                "line silent for %s s, waiting for the %s: %s; %s",
+                data["seconds"],
+                data["hop"],
+                data["detail"],
+                data["action"],
+            )
         if not self._ended.is_set():
             self._journal(word, data, (), self.call)
 
@@ -197,6 +223,8 @@ class CallSession:
                 self.speaking_task = self.start(self.parts.speaking.run())
                 if self.parts.recorder is not None:
                     self.start(self.parts.recorder.run())
+                if self.parts.watch is not None:
+                    self.start(self.parts.watch.run())
                 begin()
                 await self._released.wait()
                 for task in tuple(self._tasks):
@@ -211,7 +239,7 @@ class CallSession:
         """Return once the call is released and all of it is closed."""
         await self._ended.wait()
 
-    def _warn(self, message: str, *details: str) -> None:
+    def _warn(self, message: str, *details: object) -> None:
         """Log something about this call; the running task may be a webhook's, which names no call."""
         logger.warning(message, *details, extra={"call_id": self.call_id})
 
@@ -236,7 +264,9 @@ class CallSession:
         if self._timer is not None:
             self._timer.cancel()
         if self._broken:
-            await hang_up(self)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HANG_UP_LIMIT):
+                    await hang_up(self)
         if self.media_socket is not None:
             self.media_socket()
         await self.parts.responding.close()
@@ -265,7 +295,7 @@ class CallSession:
 
     def _break(self, error: Exception) -> None:
         logger.error("call %s ended by an error of ours", self.call_id, exc_info=error)
-        self.detail = self.detail or f"internal error: {error!r}"
+        self.detail = self.detail or quiet(f"internal error: {error!r}")
         self._inbox.clear()
         if not self._broken:
             self._broken = True
@@ -280,15 +310,26 @@ class CallSession:
         try:
             commands = self.call.receive(event, self.clock.monotonic())
             self._enter(type(event).__name__, asdict(event), commands)
+            if isinstance(event, e.SpeechStarted):
+                self.parts.speaking.cut_clip()
         finally:
             self._busy = was_busy
 
     def _enter(self, name: str, data: dict[str, Any], commands: list[Command]) -> None:
         orders = tuple({"command": type(command).__name__, **asdict(command)} for command in commands)
+        if any(isinstance(command, ReleaseCall) for command in commands):
+            self._note_figures()
         self._journal(name, data, orders, self.call)
         self.moved.set()
         for command in commands:
             carry_out(self, command)
+        if self.parts.watch is not None:
+            self.parts.watch.moved()
+
+    def _note_figures(self) -> None:
+        figures = self.meter.figures()
+        if figures is not None:
+            self.note("line-figures", asdict(figures))
 
     def _report_progress(self) -> None:
         progress = self.parts.speaking.progress()
@@ -304,14 +345,15 @@ class CallSession:
         at = self.call.next_timer()
         if at is not None and not self.released:
             delay = max(0.0, at - self.clock.monotonic())
-            self._timer = asyncio.get_running_loop().call_later(delay, self._fire)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._fire, at)
 
-    def _fire(self) -> None:
+    def _fire(self, at: float) -> None:
         self._timer = None
         self._report_progress()
         self._busy = True
         try:
-            commands = self.call.handle_timer(self.clock.monotonic())
+            # A loop may call a little early; a deadline that had not come yet would be armed again and again.
+            commands = self.call.handle_timer(max(at, self.clock.monotonic()))
             if commands:
                 self._enter("timer", {}, commands)
         except Exception as error:  # as in _drain

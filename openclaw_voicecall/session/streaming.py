@@ -9,6 +9,7 @@ from openclaw_voicecall.core.events import DtmfReceived, MediaConnected, MediaLo
 from openclaw_voicecall.errors import RemoteProtocolError
 from openclaw_voicecall.observe.logs import call_id as logged_call
 from openclaw_voicecall.session.link import MediaLink
+from openclaw_voicecall.session.listening import Listening
 from openclaw_voicecall.session.session import CallSession
 from openclaw_voicecall.session.speaking import Speaking
 
@@ -36,40 +37,61 @@ async def carry_media(
     writer = asyncio.create_task(link.run())
     session.media_socket = link.close
     voice.attach(codec, link, epoch)
-    session.takeover.stream_began()
+    session.takeover.stream_began(link)
     session.post(MediaConnected())
-    refused = 0
+    reader = asyncio.create_task(_read(session, codec, voice, ears, messages))
     try:
-        async for message in messages:
-            try:
-                facts = codec.receive(message)
-            except RemoteProtocolError as error:
-                refused += 1
-                session.note("media-refused", {"detail": str(error)})
-                if refused == 1:  # one line for all of a stream; the journal has each
-                    logger.warning("carrier media stream: %s; left out, the stream goes on", error)
-                if refused >= REFUSALS:
-                    logger.warning("carrier media stream: %d messages were refused; closed", refused)
-                    break
-                continue
-            for fact in facts:
-                match fact:
-                    case AudioReceived(audio, timestamp):
-                        if parts.recorder is not None:
-                            parts.recorder.caller(timestamp, audio)
-                        await ears.frame(audio)
-                    case MarkEchoed(name):
-                        voice.mark_echoed(name)
-                    case DtmfPressed(digit):
-                        session.post(DtmfReceived(digit))
-                    case _:
-                        pass  # the start was taken before the session was found; after a stop the socket closes
+        await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
+        # A far side that is gone without a word is noticed by the writer only.
+        await asyncio.wait({reader}, timeout=CLOSE_LIMIT)
     finally:
-        session.media_socket = None
-        voice.detach()
-        if parts.speaking is voice:
-            session.post(MediaLost())
-        session.takeover.stream_ended()
+        # If not, it was given up before, and another one may carry the call.
+        if session.takeover.stream is link:
+            session.media_socket = None
+            voice.detach()
+            if parts.speaking is voice:
+                session.post(MediaLost())
+            session.takeover.stream_ended()
         link.close()
-        await asyncio.wait([writer], timeout=CLOSE_LIMIT)
+        reader.cancel()
+        await asyncio.wait({writer, reader}, timeout=CLOSE_LIMIT)
         writer.cancel()
+    if not reader.cancelled():
+        reader.result()
+
+
+async def _read(
+    session: CallSession,
+    codec: MediaCodec,
+    voice: Speaking,
+    ears: Listening,
+    messages: AsyncIterator[str | bytes],
+) -> None:
+    recorder = session.parts.recorder
+    refused = 0
+    async for message in messages:
+        session.heard_at = session.clock.monotonic()
+        try:
+            facts = codec.receive(message)
+        except RemoteProtocolError as error:
+            refused += 1
+            session.note("media-refused", {"detail": str(error)})
+            if refused == 1:  # one line for all of a stream; the journal has each
+                logger.warning("carrier media stream: %s; left out, the stream goes on", error)
+            if refused >= REFUSALS:
+                logger.warning("carrier media stream: %d messages were refused; closed", refused)
+                return
+            continue
+        for fact in facts:
+            match fact:
+                case AudioReceived(audio, timestamp):
+                    if recorder is not None:
+                        recorder.caller(timestamp, audio)
+                    await ears.frame(audio)
+                    session.meter.heard(audio, voice=ears.voice_sounds, timestamp=timestamp)
+                case MarkEchoed(name):
+                    voice.mark_echoed(name)
+                case DtmfPressed(digit):
+                    session.post(DtmfReceived(digit))
+                case _:
+                    pass  # the start was taken before the session was found; after a stop the socket closes

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from openclaw_voicecall.core import events as e
 from openclaw_voicecall.core.state import Agent, CallView, Leg, Media
 from openclaw_voicecall.errors import VendorError
+from openclaw_voicecall.session.link import MediaLink
+from openclaw_voicecall.session.speaking import Speaking
 from openclaw_voicecall.session.turns import TurnLine
 
 if TYPE_CHECKING:
@@ -32,11 +34,14 @@ class Takeover:
 
     def __init__(self, session: "CallSession") -> None:
         self._session = session
+        self.stream: MediaLink | None = None
+        """The media stream that carries the call."""
         self._streams = 0
         self._asked_after = 0
         """How many streams there had been when the carrier was last told to open one."""
-        self._open = False
         self._ended = asyncio.Event()
+        self._renewing = False
+        self._hurry = asyncio.Event()
         self._gave_up = False
         self._failed: e.TranscriptionFailed | e.UtteranceFailed | None = None
         """What would have ended the call, had the carrier not been asked to take over."""
@@ -48,30 +53,53 @@ class Takeover:
         """Whether the carrier speaks and hears."""
         return isinstance(self._session.parts.speaking, TurnLine)
 
-    def stream_began(self) -> None:
+    @property
+    def renewing(self) -> bool:
+        """Whether a stream was given up that was open and dead, and no other one has begun since."""
+        return self._renewing
+
+    def stream_began(self, link: MediaLink) -> None:
         """A media stream carries the call."""
         self._session.absence.heard_of()
         self._streams += 1
-        self._open = True
+        self.stream = link
+        self._renewing = False
         self._ended.clear()
 
     def stream_ended(self) -> None:
         """It does no more, and the core knows."""
-        self._open = False
+        self.stream = None
         self._ended.set()
         self._session.absence.stream_lost()
+
+    def renew_stream(self, why: str) -> str:
+        """The stream is open, and dead: give it up and have the carrier ask how to go on.
+
+        Args:
+            why: What is wrong with it.
+
+        Returns:
+            What is done about it; empty when that is under way already, or nothing can be done.
+        """
+        self.hurry()
+        view = self._session.call.snapshot()
+        if self._renewing or self.stream is None or self._failed is not None or view.transferring:
+            return ""
+        self._renewing = True
+        self._session.start(self._give_up_stream(why))
+        return "the carrier is asked to go on" if self._possible(view) else "it is closed"
 
     def instead_of(self, event: e.TranscriptionFailed | e.UtteranceFailed) -> bool:
         """Have the carrier take over instead of giving this fact to the core; false when that cannot be."""
         session = self._session
         view = session.call.snapshot()
-        before_answer = view.leg in (Leg.DIALING, Leg.RINGING)
-        possible = session.parts.capabilities.turns and (
-            before_answer or (session.carrier_call_id and view.leg is Leg.UP)
-        )
         if self._failed is not None and not self._gave_up:
+            self.hurry()
             return not self.by_turns  # more of the same while the carrier is being asked
-        if not possible or view.last_words or view.transferring or self.by_turns or self._gave_up:
+        if not self._possible(view) or view.transferring or self.by_turns or self._gave_up:
+            return False
+        unspoken = isinstance(event, e.UtteranceFailed) and not event.partly
+        if view.last_words and not unspoken:
             return False
         if isinstance(event, e.UtteranceFailed) and event.partly and not self._breaks_off_again(view):
             return False
@@ -84,11 +112,17 @@ class Takeover:
                 "why": event.detail,
             },
         )
-        if before_answer:
+        if view.last_words:
+            session.start(self._part_by_carrier(event))
+        elif view.leg is not Leg.UP:
             self.go_by_turns()  # the carrier will ask what to do once somebody answers
         else:
             session.start(self._ask_carrier(event))
         return True
+
+    def hurry(self) -> None:
+        """Nothing can be heard: a takeover has nothing to wait for."""
+        self._hurry.set()
 
     async def next_stream(self, *, lost: bool = True) -> bool:
         """The carrier says that the stream is over: whether another stream is worth a try. If not, go on by turns.
@@ -96,14 +130,15 @@ class Takeover:
         Args:
             lost: Whether nobody meant it to end.
         """
-        if self._open:
+        if self.stream is not None:
             if self._session.media_socket is not None:
                 self._session.media_socket()
             try:
-                async with asyncio.timeout(CLOSE_LIMIT):
+                # Nobody may be there to agree to the end of a stream that was given up.
+                async with asyncio.timeout(0 if self._renewing else CLOSE_LIMIT):
                     await self._ended.wait()
             except TimeoutError:
-                self.stream_ended()
+                self._abandon()
         if self.by_turns or self._failed is not None:
             self.go_by_turns()
             return False
@@ -127,18 +162,10 @@ class Takeover:
         line, ears = session.parts.speaking, session.parts.listening
         unanswered = ears is not None and ears.voice_unanswered
         if not isinstance(line, TurnLine):
-            line.detach()
-            for task in (session.speaking_task, session.listening_task):
-                if task is not None:
-                    task.cancel()
-            line = self.new_line()
-            session.parts.speaking, session.parts.listening = line, None
+            line = self._change_voice(line)
         if session.call.snapshot().media is not Media.FLOWING:
             apology = session.call.policy.apology
-            if unanswered and apology:
-                # Before the audio is back, else that is announced as well.
-                session.post(e.SayRequested(apology))
-            session.post(e.MediaConnected())
+            session.post(e.MediaConnected(unheard=unanswered))
             # Of a turn that was heard in part nothing is said again; alone it would leave the caller waiting.
             cut_off = isinstance(self._failed, e.UtteranceFailed)
             silent = cut_off and session.call.snapshot().agent is Agent.IDLE
@@ -158,11 +185,65 @@ class Takeover:
             terminator=session.call.policy.dtmf.terminator,
         )
 
+    def _possible(self, view: CallView) -> bool:
+        """Whether the carrier can speak and listen by itself in this call, now or once it is answered."""
+        before_answer = view.leg in (Leg.DIALING, Leg.RINGING)
+        there = bool(self._session.carrier_call_id) and view.leg is Leg.UP
+        return self._session.parts.capabilities.turns and (before_answer or there)
+
+    def _change_voice(self, voice: Speaking) -> TurnLine:
+        session = self._session
+        voice.detach()
+        for task in (session.speaking_task, session.listening_task):
+            if task is not None:
+                task.cancel()
+        line = self.new_line()
+        session.parts.speaking, session.parts.listening = line, None
+        return line
+
+    def _abandon(self) -> None:
+        """Nobody closes the stream for us: it is over all the same, and another one may begin."""
+        session = self._session
+        session.media_socket = None
+        if self.stream is not None:
+            self.stream.close()
+        if isinstance(session.parts.speaking, Speaking):
+            session.parts.speaking.detach()
+            session.post(e.MediaLost())
+        self.stream_ended()
+
     def _breaks_off_again(self, view: CallView) -> bool:
         """A sentence broke off half-way: whether it was no single mishap, but the second in a turn or in a row."""
         again = view.failures > 0 or view.turn == self._broke_off
         self._broke_off = view.turn
         return again
+
+    async def _give_up_stream(self, why: str) -> None:
+        session = self._session
+        if self._possible(session.call.snapshot()):
+            try:
+                await session.parts.carrier.take_over(session.leg)
+            except (VendorError, OSError) as error:
+                session.carrier_failed("take over", str(error), "the stream is closed")
+            else:
+                return
+        else:
+            session.carrier_failed("media stream", why, "it is closed")
+        self._abandon()
+
+    async def _part_by_carrier(self, event: e.TranscriptionFailed | e.UtteranceFailed) -> None:
+        """Have the carrier say the last words of the call, but none that were heard."""
+        session = self._session
+        voice = session.parts.speaking
+        if not isinstance(voice, Speaking):
+            return
+        while voice.sounds:
+            session.moved.clear()
+            await session.moved.wait()
+        line, turn = self._change_voice(voice), session.call.snapshot().turn
+        for order in voice.unsaid(turn):
+            line.speak(order.turn, order.utterance, order.text)
+        await self._ask_carrier(event)
 
     async def _ask_carrier(self, event: e.TranscriptionFailed | e.UtteranceFailed) -> None:
         session = self._session
@@ -177,14 +258,20 @@ class Takeover:
 
     async def _both_quiet(self) -> None:
         """Cut neither the agent, who can still be heard, nor the caller: of a half sentence nobody makes sense."""
+        self._hurry.clear()
+        quiet = asyncio.create_task(self._quiet())
+        hurry = asyncio.create_task(self._hurry.wait())
+        try:
+            await asyncio.wait({quiet, hurry}, timeout=WORDS_LIMIT, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            quiet.cancel()
+            hurry.cancel()
+
+    async def _quiet(self) -> None:
         session = self._session
         ears = session.parts.listening
-        try:
-            async with asyncio.timeout(WORDS_LIMIT):
-                while session.call.snapshot().agent is not Agent.IDLE:
-                    session.moved.clear()
-                    await session.moved.wait()
-                if ears is not None:
-                    await ears.voice_paused()
-        except TimeoutError:
-            pass
+        while session.call.snapshot().agent is not Agent.IDLE:
+            session.moved.clear()
+            await session.moved.wait()
+        if ears is not None:
+            await ears.voice_paused()

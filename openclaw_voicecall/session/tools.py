@@ -18,7 +18,11 @@ CALL_LIMIT = 8
 
 
 def with_tools(
-    request: TurnRequest, specs: Sequence[ToolSpec], note: Callable[[str, dict[str, Any]], None]
+    request: TurnRequest,
+    specs: Sequence[ToolSpec],
+    note: Callable[[str, dict[str, Any]], None],
+    *,
+    began: Callable[[], None] = lambda: None,
 ) -> TurnRequest:
     """The request with the tools that its responder may call.
 
@@ -26,6 +30,7 @@ def with_tools(
         request: What the tools are told about the turn.
         specs: The tools that plugins registered.
         note: Takes the journal word `tool-called` with name, outcome and duration of each call.
+        began: Called when a tool begins to run.
     """
     left = [CALL_LIMIT]
 
@@ -34,9 +39,10 @@ def with_tools(
             if not left[0]:
                 return f"Not run: a turn has at most {CALL_LIMIT} tool calls. Answer with what you know."
             left[0] -= 1
-            began = asyncio.get_running_loop().time()
+            began()
+            begin = asyncio.get_running_loop().time()
             result, outcome = await _run(spec, request, arguments)
-            seconds = asyncio.get_running_loop().time() - began
+            seconds = asyncio.get_running_loop().time() - begin
             note("tool-called", {"tool": spec.name, "outcome": outcome, "seconds": round(seconds, 3)})
             return result
 

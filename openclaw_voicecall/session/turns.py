@@ -26,6 +26,8 @@ REPLY_LIMIT = 1.8
 WHOLE_REPLY = 0.8
 """Seconds to wait for the rest of a reply once its first sentence is there. What is said before the rest is known
 cannot be interrupted."""
+LEAST_WAIT = 0.01
+"""Seconds to wait at least, so that time surely passes."""
 LISTENING = 5.0
 """Seconds that a carrier listens for a first word."""
 PER_CHARACTER = 0.06
@@ -103,6 +105,13 @@ class TurnLine:
     def detach(self) -> None:
         """Nothing to do: there is no stream."""
 
+    def forget(self, utterance: int) -> None:
+        """Say this utterance no more."""
+        self._waiting = [text for text in self._waiting if text.utterance != utterance]
+
+    def cut_clip(self) -> None:
+        """Nothing to do: clips are played on streams only."""
+
     def send_tones(self, digits: str) -> bool:
         """Have the carrier press these keys before it says anything else."""
         self._digits += digits
@@ -158,7 +167,7 @@ class TurnLine:
             complete = view.agent in (Agent.IDLE, Agent.DRAINING)
             if self._waiting or self._digits:
                 first_text = now if first_text is None else first_text
-                if complete or now - first_text >= WHOLE_REPLY:
+                if complete or now >= first_text + WHOLE_REPLY:
                     silent = view.last_words or view.gives_notice
                     return self._give(listen=complete and not silent)
             elif view.agent is Agent.IDLE and view.caller is Caller.QUIET and not view.last_words:
@@ -199,7 +208,7 @@ class TurnLine:
 
     async def _wait(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(max(seconds, LEAST_WAIT)):
                 await self._moved.wait()
         except TimeoutError:
             pass

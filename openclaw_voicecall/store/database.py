@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from openclaw_voicecall.store import migrations
 
 BUSY_TIMEOUT_MS = 5000
 """How long to wait for another program that holds the database."""
+SWITCH_PAUSE = 0.01
+"""Seconds between attempts to turn the write-ahead log on."""
 
 
 class Database:
@@ -40,7 +43,7 @@ class Database:
                 self._prepare(self._connection)
         except OSError as error:
             raise StoreError(f"The call database {self.path} cannot be opened: {error.strerror}.") from error
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise explain(self.path, error) from error
 
     def transact(self, statements: Sequence[tuple[str, Sequence[tuple[Any, ...]]]]) -> list[int]:
@@ -77,7 +80,7 @@ class Database:
             return []
         try:
             return self._connection.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise explain(self.path, error) from error
 
     def close(self) -> None:
@@ -113,7 +116,7 @@ class Database:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         # FULL flushes at every commit, so what was acknowledged also survives a loss of power.
-        mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        mode = self._switch_to_log(connection)
         if mode != "wal":
             raise StoreError(
                 f"The file system of {self.path} does not support SQLite's write-ahead log. "
@@ -122,6 +125,18 @@ class Database:
         connection.execute("PRAGMA synchronous=FULL")
         if migrations.missing_steps(connection):
             migrations.migrate(connection)
+
+    def _switch_to_log(self, connection: sqlite3.Connection) -> str:
+        """Turn the write-ahead log on; gives the mode that the database then has."""
+        until = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+        while True:
+            try:
+                return str(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0])
+            except sqlite3.OperationalError as error:
+                # Of two that switch a new database at once SQLite refuses one at once, without its usual patience.
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                    raise
+                time.sleep(SWITCH_PAUSE)
 
 
 def explain(path: Path, error: Exception) -> StoreError:
@@ -141,7 +156,7 @@ _SENTENCES: tuple[tuple[tuple[str, ...], str], ...] = (
         "Until then nothing new is kept ({reason}).",
     ),
     (
-        ("SQLITE_CORRUPT", "SQLITE_NOTADB"),
+        ("SQLITE_CORRUPT", "SQLITE_NOTADB", "UnicodeDecodeError"),
         "{path} is damaged or not a call database ({reason}). It was left as it is: restore a backup, try "
         "`sqlite3 {path} .recover`, or move the file away to start with an empty one.",
     ),

@@ -5,7 +5,6 @@ the sentence about a failure and the path of the recording; `calls --json` gives
 """
 
 import json
-import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,6 +26,8 @@ _END_REASONS = {
     "voicemail": EndReason.VOICEMAIL,
 }
 """OpenClaw's words for an end, which are also its final states."""
+_END_OF_TIME = 253_402_300_800_000
+"""Milliseconds at the end of the year 9999, the last that a date can have."""
 _OUR_REASONS = frozenset(reason.value for reason in EndReason)
 
 
@@ -221,8 +222,10 @@ def _text(line: dict[str, Any], key: str) -> str:
 
 def _seconds(line: dict[str, Any], key: str) -> float:
     value = line.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{key} is missing" if value is None else f"{key} is not a time in milliseconds")
+    if not 0 <= value < _END_OF_TIME:
+        raise ValueError(f"{key} is too large or too small for a time in milliseconds")
     return value / 1000
 
 

@@ -75,9 +75,32 @@ def _calls_by_session(db: "Database") -> None:
     db.execute(f"CREATE INDEX calls_by_session ON calls ({SESSION_KEY}, created_at) WHERE {WAS_A_TALK}")
 
 
+def _webhook_answers(db: "Database") -> None:
+    db.execute(
+        """
+        CREATE TABLE webhook_answers (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            carrier TEXT NOT NULL,
+            replay_key TEXT NOT NULL,
+            at REAL NOT NULL,
+            status INTEGER NOT NULL,
+            content_type TEXT NOT NULL,
+            body BLOB NOT NULL,
+            UNIQUE (carrier, replay_key)
+        )
+        """
+    )
+
+
+def _line_figures(db: "Database") -> None:
+    db.execute("ALTER TABLE calls ADD COLUMN line TEXT NOT NULL DEFAULT 'null'")
+
+
 _STEPS: tuple[tuple[str, Callable[["Database"], None]], ...] = (
     ("0001_calls_and_journal", _calls_and_journal),
     ("0002_calls_by_session", _calls_by_session),
+    ("0003_webhook_answers", _webhook_answers),
+    ("0004_line_figures", _line_figures),
 )
 
 

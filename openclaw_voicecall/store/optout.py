@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from openclaw_voicecall.config.callers import is_number
 from openclaw_voicecall.errors import StoreError
-from openclaw_voicecall.store.sharedfile import SharedFile
+from openclaw_voicecall.store.sharedfile import SharedFile, a_time
 
 _VERSION: Final = 1
 
@@ -75,7 +75,7 @@ class OptOutList:
                 raise StoreError(
                     f"{self.path} was written by a newer version of openclaw-voicecall. Upgrade this program."
                 )
-            return tuple(OptedOut(number=_number(entry), at=float(entry["at"])) for entry in body["numbers"])
+            return tuple(OptedOut(number=_number(entry), at=a_time(entry["at"])) for entry in body["numbers"])
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise StoreError(
                 f"{self.path} is damaged ({error!r}) and was left as it is; nobody is called meanwhile. Repair it, or "

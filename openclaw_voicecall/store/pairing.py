@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from openclaw_voicecall.config.callers import is_number
 from openclaw_voicecall.errors import LimitExceeded, PolicyError, StoreError
-from openclaw_voicecall.store.sharedfile import SharedFile
+from openclaw_voicecall.store.sharedfile import SharedFile, a_time
 
 LIFE: Final = 3600.0
 """Seconds that a code waits for the owner."""
@@ -209,12 +209,12 @@ class PairingBook:
                     f"{self.path} was written by a newer version of openclaw-voicecall. Upgrade this program."
                 )
             return Page(
-                tuple(Approved(number=_number(entry), at=float(entry["at"])) for entry in body["approved"]),
+                tuple(Approved(number=_number(entry), at=a_time(entry["at"])) for entry in body["approved"]),
                 tuple(
                     Asked(
                         number=_number(entry),
                         code=_code(entry["code"]),
-                        at=float(entry["at"]),
+                        at=a_time(entry["at"]),
                         denied=entry["denied"] is True,
                     )
                     for entry in body["asked"]

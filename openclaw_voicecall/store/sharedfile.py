@@ -15,6 +15,8 @@ from typing import Any, Final
 
 from openclaw_voicecall.errors import StoreError
 
+_END_OF_TIME: Final = 253_402_300_800
+"""Unix seconds at the end of the year 9999, the last that a date can have."""
 _LOCK_ATTEMPTS: Final = 50
 _LOCK_PAUSE: Final = 0.02
 """Seconds. Others hold the lock for some milliseconds, as long as a flush to the disk takes."""
@@ -76,6 +78,13 @@ class SharedFile:
         except OSError as error:
             draft.unlink(missing_ok=True)
             raise StoreError(f"{self.path} cannot be written: {error.strerror}") from error
+
+
+def a_time(value: Any) -> float:
+    """Unix seconds in the content of such a file. Raises `ValueError` for what is no time of a call."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _END_OF_TIME:
+        raise ValueError("a time is not in Unix seconds")
+    return float(value)
 
 
 def _flush_folder(folder: Path) -> None:

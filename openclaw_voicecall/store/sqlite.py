@@ -14,7 +14,16 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from openclaw_voicecall.api.store import CallRecord, CallTimes, JournalEntry, TranscriptLine, TurnLatency
+from openclaw_voicecall.api.store import (
+    ANSWERS_KEPT,
+    CallRecord,
+    CallTimes,
+    JournalEntry,
+    LineFigures,
+    TranscriptLine,
+    TurnLatency,
+    WebhookAnswer,
+)
 from openclaw_voicecall.errors import StoreError
 from openclaw_voicecall.store.database import Database, explain
 from openclaw_voicecall.store.migrations import IDEMPOTENCY_KEY, SESSION_KEY, WAS_A_TALK
@@ -22,9 +31,10 @@ from openclaw_voicecall.store.migrations import IDEMPOTENCY_KEY, SESSION_KEY, WA
 T = TypeVar("T")
 
 _CALL_COLUMNS = tuple(part.name for part in fields(CallRecord))
-_CALL_JSON = ("transcript", "latencies", "metadata")
+_CALL_JSON = ("transcript", "latencies", "line", "metadata")
 _ENTRY_COLUMNS = tuple(part.name for part in fields(JournalEntry))
 _TIMES_COLUMNS = tuple(part.name for part in fields(CallTimes))
+_ANSWER_COLUMNS = tuple(part.name for part in fields(WebhookAnswer))
 _SELECT_CALL = f"SELECT {', '.join(_CALL_COLUMNS)} FROM calls"  # noqa: S608 - our own column names
 _SELECT_TIMES = f"SELECT {', '.join(_TIMES_COLUMNS)} FROM calls"  # noqa: S608 - our own column names
 _SELECT_ENTRY = f"SELECT {', '.join(_ENTRY_COLUMNS)} FROM journal"  # noqa: S608 - our own column names
@@ -40,6 +50,12 @@ _ADD_ENTRY = (
     f"INSERT INTO journal ({', '.join(_ENTRY_COLUMNS)}) VALUES ({', '.join('?' * len(_ENTRY_COLUMNS))}) "  # noqa: S608
     "ON CONFLICT (call_id, seq) DO NOTHING"
 )
+_PUT_ANSWER = (
+    # Built of our own column names, too.
+    f"INSERT INTO webhook_answers ({', '.join(_ANSWER_COLUMNS)}) VALUES ({', '.join('?' * len(_ANSWER_COLUMNS))}) "  # noqa: S608
+    "ON CONFLICT (carrier, replay_key) DO NOTHING"
+)
+_FORGET_ANSWERS = "DELETE FROM webhook_answers WHERE id <= (SELECT max(id) FROM webhook_answers) - ?"
 _PRUNE = "DELETE FROM journal WHERE call_id IN (SELECT call_id FROM calls WHERE ended_at < ?)"
 
 _BAD_WRITE = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError, OverflowError, ValueError)
@@ -182,6 +198,32 @@ class SqliteStore:
         query = f"{_SELECT_ENTRY} WHERE call_id = ? AND seq > ? ORDER BY seq"
         return await self._read(query, (call_id, after), _entry_from_row)
 
+    async def put_answer(self, answer: WebhookAnswer) -> None:
+        """Keep the answer to a webhook, unless there is one. Only the `ANSWERS_KEPT` newest are kept.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        row = tuple(_clean(getattr(answer, name)) for name in _ANSWER_COLUMNS)
+        await asyncio.gather(self._write(_PUT_ANSWER, [row]), self._write(_FORGET_ANSWERS, [(ANSWERS_KEPT,)]))
+
+    async def answers(self, *, since: float) -> Sequence[WebhookAnswer]:
+        """The answers to webhooks that are kept, oldest first.
+
+        Raises:
+            StoreError: The database cannot be read.
+        """
+        query = (
+            f"SELECT {', '.join(_ANSWER_COLUMNS)} FROM webhook_answers "  # noqa: S608 - our own column names
+            "WHERE at >= ? ORDER BY id DESC LIMIT ?"
+        )
+        found = await self._read(
+            query,
+            (since, ANSWERS_KEPT),
+            lambda row: WebhookAnswer(**dict(zip(_ANSWER_COLUMNS, row, strict=True))),
+        )
+        return found[::-1]
+
     async def prune(self, before: float) -> int:
         """Delete the journals of calls that ended before a time; their records stay.
 
@@ -221,7 +263,7 @@ class SqliteStore:
         def read() -> list[T]:
             try:
                 return [build(row) for row in self._database.rows(query, values)]
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, RecursionError) as error:
                 raise StoreError(
                     f"{self._database.path} holds a row this program cannot read: {error}"
                 ) from error
@@ -266,6 +308,7 @@ def _call_row(record: CallRecord) -> tuple[Any, ...]:
     values: dict[str, Any] = {name: getattr(record, name) for name in _CALL_COLUMNS}
     values["transcript"] = [asdict(line) for line in record.transcript]
     values["latencies"] = [asdict(latency) for latency in record.latencies]
+    values["line"] = None if record.line is None else asdict(record.line)
     for name in _CALL_JSON:
         values[name] = _to_json(values[name], record.call_id)
     return tuple(_clean(value) for value in values.values())
@@ -275,6 +318,8 @@ def _call_from_row(row: tuple[Any, ...]) -> CallRecord:
     values = dict(zip(_CALL_COLUMNS, row, strict=True))
     values["transcript"] = tuple(TranscriptLine(**line) for line in json.loads(values["transcript"]))
     values["latencies"] = tuple(TurnLatency(**latency) for latency in json.loads(values["latencies"]))
+    line = json.loads(values["line"])
+    values["line"] = None if line is None else LineFigures(**line)
     values["metadata"] = json.loads(values["metadata"])
     return CallRecord(**values)
 

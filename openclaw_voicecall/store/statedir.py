@@ -184,7 +184,7 @@ class StateDir:
             return None
         try:
             info = json.loads(self.service_file.read_text("utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         return info if isinstance(info, dict) else None
 

@@ -1,4 +1,4 @@
-"""A bad network on loopback: a TCP proxy that delays, throttles, drops, cuts and hangs on demand.
+"""A bad network on loopback: a TCP proxy that delays, throttles, drops, spoils, cuts and hangs on demand.
 
 ```python
 async with FaultProxy("127.0.0.1", server_port) as proxy:
@@ -10,6 +10,7 @@ Faults hold for open connections and for those to come, until `heal()`.
 """
 
 import asyncio
+import random
 import socket
 import struct
 from collections.abc import Callable, Iterable
@@ -27,6 +28,10 @@ class Direction(StrEnum):
 
 
 BOTH = (Direction.TO_SERVER, Direction.TO_CLIENT)
+READ_SIZE = 16384
+"""Bytes taken from a socket at a time."""
+SMALL_BUFFER = 16384
+"""Bytes that may wait here unread, about; and in the system, where somebody reads slowly."""
 
 
 class FaultProxy:
@@ -47,6 +52,10 @@ class FaultProxy:
         """Bytes that reached the other side."""
         self.dropped = dict.fromkeys(BOTH, 0)
         """Bytes that were swallowed."""
+        self.spoiled = dict.fromkeys(BOTH, 0)
+        """Bytes that were changed."""
+        self.struck = 0
+        """How often a fault has done something: to a piece of data, or to a connection."""
         self._target = (host, port)
         self._faults = {direction: _Faults() for direction in BOTH}
         self._refusing = False
@@ -57,7 +66,7 @@ class FaultProxy:
 
     async def __aenter__(self) -> Self:
         """Start to listen on a free port."""
-        self._server = await asyncio.start_server(self._accept, self.host, 0)
+        self._server = await asyncio.start_server(self._accept, self.host, 0, limit=SMALL_BUFFER)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -105,6 +114,22 @@ class FaultProxy:
         for faults in self._chosen(directions):
             faults.flowing.clear()
 
+    def read_slowly(self, bytes_per_second: float, *directions: Direction) -> None:
+        """Take bytes in no faster than this, as a program does that is too slow: what waits fills the sender's buffers.
+
+        `throttle` is another thing: there the network takes everything and delivers it late.
+        """
+        for faults in self._chosen(directions):
+            faults.reading_rate = bytes_per_second
+        for direction in directions or BOTH:
+            for connection in self._connections:
+                _shrink_buffer(connection.writers[_opposite(direction)])
+
+    def corrupt(self, every: int, *directions: Direction, seed: int = 0) -> None:
+        """Change a bit of about one in `every` bytes; no byte is lost or added. The same seed spoils the same bytes."""
+        for faults in self._chosen(directions):
+            faults.spoil_every, faults.random = every, random.Random(seed)
+
     def cut_after(self, count: int, *directions: Direction) -> None:
         """Reset the connection that passes `count` more bytes, in the middle of a message if need be."""
         for faults in self._chosen(directions):
@@ -113,11 +138,13 @@ class FaultProxy:
     def cut(self) -> None:
         """Reset every open connection now; both sides see the connection break, not end."""
         for connection in list(self._connections):
+            self.struck += 1
             connection.reset()
 
     def end(self, direction: Direction) -> None:
         """Close one direction in good order, as a peer does that will send nothing more but still listens."""
         for connection in self._connections:
+            self.struck += 1
             writer = connection.writers[direction]
             if writer.can_write_eof():
                 writer.write_eof()
@@ -137,6 +164,7 @@ class FaultProxy:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._refusing:
+            self.struck += 1
             _reset(writer)
             return
         handler = asyncio.get_running_loop().create_task(self._serve(reader, writer))
@@ -145,7 +173,7 @@ class FaultProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            server_reader, server_writer = await asyncio.open_connection(*self._target)
+            server_reader, server_writer = await asyncio.open_connection(*self._target, limit=SMALL_BUFFER)
         except OSError:
             _reset(writer)
             return
@@ -155,6 +183,9 @@ class FaultProxy:
         self.accepted += 1
         connection = _Connection({Direction.TO_SERVER: server_writer, Direction.TO_CLIENT: writer})
         self._connections.add(connection)
+        for direction in BOTH:
+            if self._faults[direction].reading_rate is not None:
+                _shrink_buffer(connection.writers[_opposite(direction)])
         self._changed.set()
         ended = False
         try:
@@ -179,7 +210,10 @@ class FaultProxy:
         line = _DelayLine()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._deliver(connection, line, direction))
-            while data := await reader.read(16384):
+            while data := await reader.read(faults.read_size):
+                self.struck += faults.present
+                if faults.reading_rate is not None:
+                    await asyncio.sleep(len(data) / faults.reading_rate)
                 await faults.flowing.wait()
                 if faults.dropping:
                     self.dropped[direction] += len(data)
@@ -196,14 +230,17 @@ class FaultProxy:
         writer = connection.writers[direction]
         while data := await line.get():
             await faults.flowing.wait()
-            for piece in faults.pieces(data):
+            for whole in faults.pieces(data):
                 if faults.rate is not None:
-                    await asyncio.sleep(len(piece) / faults.rate)
+                    await asyncio.sleep(len(whole) / faults.rate)
+                piece, changes = faults.spoil(whole)
+                self.spoiled[direction] += changes
                 writer.write(piece)
                 await writer.drain()
                 self.forwarded[direction] += len(piece)
                 self._changed.set()
             if faults.spent(len(data)):
+                self.struck += 1
                 connection.reset()
                 return
 
@@ -218,9 +255,37 @@ class _Faults:
     def heal(self) -> None:
         self.delay = 0.0
         self.rate: float | None = None
+        self.reading_rate: float | None = None
         self.dropping = False
         self.cut_after: int | None = None
+        self.spoil_every: int | None = None
+        self.random = random.Random(0)
         self.flowing.set()
+
+    @property
+    def present(self) -> bool:
+        """Whether data that comes now will feel something. A cut is felt by the connection that it breaks."""
+        slow = self.delay > 0 or self.rate is not None or self.reading_rate is not None
+        return slow or self.dropping or self.spoil_every is not None or not self.flowing.is_set()
+
+    @property
+    def read_size(self) -> int:
+        """Bytes to take in at a time: few when that is to be slow, so that it is a trickle."""
+        if self.reading_rate is None:
+            return READ_SIZE
+        return min(max(int(self.reading_rate * 0.05), 1), READ_SIZE)
+
+    def spoil(self, data: bytes) -> tuple[bytes, int]:
+        """The data with some of its bits changed, and how many of its bytes are."""
+        if self.spoil_every is None:
+            return data, 0
+        spoiled, changes = bytearray(data), 0
+        for at in range(len(data)):
+            roll = self.random.random() * self.spoil_every  # one for each byte, however the data is cut
+            if roll < 1:
+                spoiled[at] ^= 1 << int(roll * 8)
+                changes += 1
+        return bytes(spoiled), changes
 
     def pieces(self, data: bytes) -> list[bytes]:
         """What may pass of `data`, small enough for a steady trickle when throttled."""
@@ -270,6 +335,17 @@ class _Connection:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
+
+
+def _opposite(direction: Direction) -> Direction:
+    return Direction.TO_CLIENT if direction is Direction.TO_SERVER else Direction.TO_SERVER
+
+
+def _shrink_buffer(writer: asyncio.StreamWriter) -> None:
+    """Have the system keep little of what its peer sends, so that the peer feels a slow reader soon."""
+    raw = writer.get_extra_info("socket")
+    with suppress(OSError):
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -52,6 +52,7 @@ class RunningService:
         env: Variables added to the environment of the service and its commands.
         start_timeout: Seconds until the service must be ready.
         stop_timeout: Seconds it may take to end after SIGTERM.
+        inside: What to put before the service and its commands, such as `SmallDisk.inside`; it has to become them.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class RunningService:
         env: Mapping[str, str] | None = None,
         start_timeout: float = 60.0,
         stop_timeout: float = 40.0,
+        inside: Sequence[str] = (),
     ) -> None:
         self.state_dir = state_dir
         self.port = port
@@ -78,6 +80,7 @@ class RunningService:
         self.env = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
+        self._command = (*inside, sys.executable, "-m", "openclaw_voicecall")
         self._config_file = state_dir.with_name(f"{state_dir.name}.json")
         self._process: subprocess.Popen[str] | None = None
         self._stdout: _Reader | None = None
@@ -123,7 +126,7 @@ class RunningService:
         if self._process is not None:
             raise ServiceCrashed(f"the service is running already, as process {self._process.pid}")
         process = subprocess.Popen(
-            [*_COMMAND, "serve", *self._common()],
+            [*self._command, "serve", *self._common()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -179,7 +182,7 @@ class RunningService:
             timeout: Seconds it may take.
         """
         done = subprocess.run(
-            [*_COMMAND, *arguments, *self._common(), *(["--json"] if json else [])],
+            [*self._command, *arguments, *self._common(), *(["--json"] if json else [])],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -208,9 +211,6 @@ class RunningService:
             if reader is not None:
                 reader.close()
         self._process = None
-
-
-_COMMAND = (sys.executable, "-m", "openclaw_voicecall")
 
 
 class _Reader:

@@ -27,7 +27,7 @@ START_LIMIT: Final = 30.0
 """Seconds until ngrok must have said where the way leads; it gives a connection 10 s by default."""
 
 _INSTALL: Final = "get it from https://ngrok.com/download, or set tunnel.provider to another program"
-_CODE: Final = re.compile(r"\bERR_NGROK_(\d+)\b")
+_CODE: Final = re.compile(r"\bERR_NGROK_([0-9]{1,9})\b")
 _TOKEN_PAGE: Final = "https://dashboard.ngrok.com/get-started/your-authtoken"  # noqa: S105 a page, not a token
 _SERIOUS: Final = frozenset({"eror", "error", "crit"})
 """`lvl` of a log line that says what went wrong; ngrok writes `eror`."""
@@ -241,9 +241,9 @@ def _read_line(text: str) -> _Line:
         return _Line(trouble=text.removeprefix("ERROR:").strip() if text.startswith("ERROR:") else "")
     message, error = str(entry.get("msg") or ""), str(entry.get("err") or "")
     url = str(entry.get("url") or "")
-    if message == "started tunnel" and url.startswith("https://"):
+    if message == "started tunnel" and url.startswith("https://") and url.isascii() and url.isprintable():
         return _Line(url=url.rstrip("/"))
-    if entry.get("lvl") in _SERIOUS:
+    if str(entry.get("lvl")) in _SERIOUS:
         return _Line(trouble=error if error not in ("", "<nil>", "nil") else message)
     return _Line(good=message in ("client session established", "tunnel session started"))
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from openclaw_voicecall.config.environment import child_environment
 from openclaw_voicecall.errors import VendorError, VendorUnavailable
 
 STOP_LIMIT = 1.7
@@ -59,6 +60,7 @@ async def run_program(command: Sequence[str], *, limit: float) -> Finished:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            env=child_environment(os.environ),
             start_new_session=True,  # Ctrl-C is for us; what we set up we take down ourselves
         )
     except OSError as error:
@@ -109,6 +111,7 @@ class Program:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 limit=LINE_LIMIT,
+                env=child_environment(os.environ),
                 start_new_session=True,
             )
         except OSError as error:

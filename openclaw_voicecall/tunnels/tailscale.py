@@ -221,7 +221,7 @@ class Tailscale:
         done = await self._tailscale(*arguments)
         try:
             value = json.loads(done.output)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise VendorError(
                 f"tailscale: `tailscale {' '.join(arguments)}` printed no JSON; is it older than 1.52?",
                 vendor="tailscale",
@@ -268,7 +268,7 @@ class _Memory:
         try:
             kept = json.loads(self._path.read_text(encoding="utf-8"))
             return int(kept["port"]), [Route(str(path), str(to)) for path, to in kept["routes"].items()]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return 0, []
 
     def clear(self) -> None:

@@ -22,6 +22,7 @@ from openclaw_voicecall.api.spec import Runtime
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import (
     ConfigError,
+    DialUnknown,
     EngineMissing,
     VendorAuthError,
     VendorRateLimited,
@@ -30,8 +31,7 @@ from openclaw_voicecall.errors import (
     VendorUnavailable,
 )
 from openclaw_voicecall.providers import twilio
-from openclaw_voicecall.providers.twilio import carrier as carrier_module
-from openclaw_voicecall.providers.twilio import rest
+from openclaw_voicecall.providers.twilio import dialling, rest
 from openclaw_voicecall.providers.twilio.config import TwilioConfig
 
 pytestmark = pytest.mark.contract
@@ -56,6 +56,8 @@ class Twilio:
         self.lists = 0
         self.fault = None
         """`(status, code)` to refuse with, or `reset`, `hang`, `junk`: what becomes of the next dials."""
+        self.faults = []
+        """What becomes of the next dials only, oldest first."""
         self.dials = True
         """Whether a dial whose answer is lost was carried out."""
         self.on_dial = lambda sid: None
@@ -93,8 +95,9 @@ class Twilio:
         self.posts.append(form)
         if refused := self._refused(request):
             return refused
-        if isinstance(self.fault, tuple):
-            status, code = self.fault
+        fault = self.faults.pop(0) if self.faults else self.fault
+        if isinstance(fault, tuple):
+            status, code = fault
             return problem(status, code, "Permission to send has not been enabled" if code else "")
         if set(form) - CREATE or not {"To", "From", "Url"} <= set(form):
             return problem(400, 21205, f"unknown or missing parameter in {sorted(form)}")
@@ -189,7 +192,9 @@ async def line():
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(carrier_module, "LOOK_UP_AT", (0.01, 0.02, 0.03))
+    monkeypatch.setattr(dialling, "LOOK_UP_AT", (0.01, 0.02, 0.03))
+    monkeypatch.setattr(dialling, "DIAL_AGAIN", (0.01, 0.02, 0.03))
+    monkeypatch.setattr(dialling, "LONGEST_WAIT", 0.01)
 
 
 def dial(**changes):
@@ -251,7 +256,6 @@ async def test_a_phone_never_rings_longer_than_twilio_allows(line):
         (400, 21215, VendorRejected, "Geographic Permissions"),
         (403, 13227, VendorRejected, "Geographic Permissions"),
         (400, 21219, VendorRejected, "trial account"),
-        (429, 20429, VendorRateLimited, "slowly"),
     ],
 )
 async def test_a_refused_dial_says_twilios_code_and_what_to_do(line, status, code, kind, fix):
@@ -263,6 +267,29 @@ async def test_a_refused_dial_says_twilios_code_and_what_to_do(line, status, cod
     assert code is None or f"(code {code})" in str(caught.value)
     assert (caught.value.status, caught.value.request_id, caught.value.retry_after) == (status, "RQ1", 3.0)
     assert (len(line.vendor.posts), line.vendor.lists) == (1, 0)
+
+
+async def test_a_dial_that_twilio_has_no_time_for_is_sent_again_a_few_times(line, impatient):
+    line.vendor.fault = (429, 20429)
+    with pytest.raises(VendorRateLimited, match="slowly") as caught:
+        await line.carrier.place_call(dial())
+    assert (caught.value.status, caught.value.retry_after) == (429, 3.0)
+    assert (len(line.vendor.posts), line.vendor.lists, len(line.vendor.calls)) == (4, 0, 0)
+
+
+async def test_a_dial_that_is_taken_the_second_time_is_one_call(line, impatient):
+    line.vendor.faults = [(429, 20429)]
+    sid = await line.carrier.place_call(dial())
+    assert list(line.vendor.calls) == [sid]
+    first, second = (parse_qs(urlsplit(form["Url"]).query) for form in line.vendor.posts)
+    assert first["call"] == second["call"]
+    assert first["n"] != second["n"]
+
+
+async def test_a_call_that_is_to_last_longer_than_twilio_lets_it_is_refused(line):
+    with pytest.raises(VendorRejected, match="maxDurationSeconds"):
+        await line.carrier.place_call(dial(max_duration=14401.0))
+    assert line.vendor.posts == []
 
 
 async def test_a_wrong_token_is_told_as_such():
@@ -296,8 +323,9 @@ async def test_an_answer_that_does_not_come_is_looked_for_too(line, monkeypatch)
 
 async def test_a_call_that_was_never_placed_is_given_up(line, impatient):
     line.vendor.fault, line.vendor.dials = "reset", False
-    with pytest.raises(VendorUnavailable, match="not placed again"):
+    with pytest.raises(DialUnknown, match="not placed again") as caught:
         await line.carrier.place_call(dial())
+    assert not caught.value.retryable, "whoever asks again might dial twice"
     assert (len(line.vendor.posts), line.vendor.lists) == (1, 3)
 
 
@@ -339,7 +367,7 @@ async def test_a_webhook_with_our_id_finds_the_call_of_a_lost_answer(line, impat
     assert await line.carrier.place_call(dial()) == "CA" + "b" * 32
 
 
-async def test_nothing_is_looked_for_when_twilio_was_not_reached(line):
+async def test_nothing_is_looked_for_when_twilio_was_not_reached(line, impatient):
     await line.server.close()
     with pytest.raises(VendorUnavailable, match="cannot be reached") as caught:
         await line.carrier.place_call(dial())
@@ -392,6 +420,35 @@ async def test_the_state_of_a_call_can_be_asked(line, status, state, reason):
     assert (found.state, found.reason) == (state, reason)
 
 
+async def test_a_call_that_is_over_has_the_times_that_twilio_keeps(line):
+    sid = line.vendor.add(status="completed", age=100)
+    line.vendor.calls[sid] |= {"end_time": formatdate(1_700_000_060), "duration": "40"}
+    found = await line.carrier.fetch_status(leg(sid))
+    assert (found.answered_at, found.ended_at) == (1_700_000_020, 1_700_000_060)
+
+
+async def test_legs_are_found_by_their_numbers_and_time(line):
+    now = time.time()
+    line.vendor.add(age=300)
+    line.vendor.add(direction="inbound")
+    wanted = line.vendor.add(age=20)
+    span = {"to_number": TO, "from_number": FROM, "since": now - 25, "until": now - 15}
+    assert await line.carrier.find_legs(**span) == [wanted]
+    made_here = await line.carrier.place_call(dial())
+    assert made_here not in await line.carrier.find_legs(**{**span, "until": now + 30})
+
+
+async def test_no_leg_is_taken_for_a_lost_one_while_it_may_be_that_of_an_open_dial(line):
+    line.vendor.fault = "hang"
+    open_dial = asyncio.create_task(line.carrier.place_call(dial()))
+    while not line.vendor.calls:
+        await asyncio.sleep(0)
+    with pytest.raises(VendorUnavailable, match="under way"):
+        await line.carrier.find_legs(to_number=TO, from_number=FROM, since=0.0, until=time.time())
+    line.vendor.answering.set()
+    await open_dial
+
+
 async def test_the_state_of_an_unknown_call_is_unknown(line):
     assert (await line.carrier.fetch_status(leg("CA" + "f" * 32))).state == "unknown"
     assert (await line.carrier.fetch_status(leg(""))).state == "unknown"
@@ -401,6 +458,22 @@ async def test_a_caller_is_transferred_by_new_twiml(line):
     sid = line.vendor.add(status="in-progress")
     await line.carrier.transfer(leg(sid), "+15550003333")
     assert ElementTree.fromstring(line.vendor.posts[0]["Twiml"]).findtext("Dial/Number") == "+15550003333"
+
+
+async def test_a_call_that_is_being_answered_is_taken_over_as_soon_as_it_is(line):
+    sid = line.vendor.add(status="ringing")
+    taking = asyncio.create_task(line.carrier.take_over(leg(sid)))
+    while not line.vendor.posts:
+        await asyncio.sleep(0.01)
+    line.vendor.calls[sid]["status"] = "in-progress"
+    await taking
+    assert [post["Method"] for post in line.vendor.posts] == ["POST", "POST"]
+    assert "for=over" in line.vendor.posts[-1]["Url"]
+
+
+async def test_a_call_that_is_over_is_not_taken_over(line):
+    with pytest.raises(VendorRejected, match="not in-progress"):
+        await line.carrier.take_over(leg(line.vendor.add(status="completed")))
 
 
 async def test_twilio_is_told_how_long_an_inbound_call_may_last(line):

@@ -14,7 +14,7 @@ from typing import Any
 
 from vendor_line import OURS, VendorLine, lines, vendor_line
 
-from openclaw_voicecall.cli.client import ControlClient
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.testing.emulators.clips import ClipBook
 from openclaw_voicecall.testing.emulators.twilio import Call, Person
 from openclaw_voicecall.testing.emulators.twilio_phone import AUDIBLE, RATE

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from line_calls import command, dial, outcome_of, script, wait_for_end, wait_for_line, with_client
 
-from openclaw_voicecall.cli.client import ControlClient
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.testing.service import RunningService
 from openclaw_voicecall.testing.wer import word_errors
 from openclaw_voicecall.testing.witness import RATE, Witness

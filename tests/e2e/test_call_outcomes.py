@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from line_calls import Outcome, dial, outcome_of, script, with_client
 
-from openclaw_voicecall.cli.client import ControlClient
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.testing.audio import offset_ms, segments
 from openclaw_voicecall.testing.service import RunningService
 from openclaw_voicecall.testing.wer import word_errors

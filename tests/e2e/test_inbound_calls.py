@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 from line_calls import Rung, ring, script, with_client
 
-from openclaw_voicecall.cli.client import ControlClient
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.testing.service import RunningService
 from openclaw_voicecall.testing.wer import word_errors
 

@@ -8,6 +8,7 @@ from unittest import mock
 import pytest
 from hearing import (
     APOLOGY,
+    BRIDGE,
     RECONNECTED,
     HeldCall,
     Lane,
@@ -201,11 +202,20 @@ def held() -> Outcomes:
     return hold_all([*(Lane(lane, options) for lane in lanes), Lane(spared, options, spare.prepare)])
 
 
+def without_bridge(texts: list[str]) -> list[str]:
+    """Without what is said, or begun, because a line was silent for long while another transcriber was asked."""
+    return [text for text in texts if not BRIDGE.startswith(text)]
+
+
+def talk_of(call: HeldCall) -> list[tuple[str, str]]:
+    return [line for line in call.transcript if not BRIDGE.startswith(line[1])]
+
+
 @pytest.mark.parametrize("fault", REOPENED)
 def test_after_a_fault_of_one_session_the_next_one_hears_what_was_said(held, fault):
     call = held(fault)
-    assert call.heard == ["Hello", NOON]
-    assert call.transcript == WHOLE_TALK
+    assert without_bridge(call.heard) == ["Hello", NOON]
+    assert talk_of(call) == WHOLE_TALK
     assert call.record["endReason"] == "caller-hung-up"
     assert "<Gather" not in "".join(call.call.verbs), "the audio stream was kept"
     call.require_log_line("transcriber openai", REOPENED[fault], "opened again")
@@ -215,10 +225,11 @@ def test_after_a_fault_of_one_session_the_next_one_hears_what_was_said(held, fau
 @pytest.mark.parametrize("fault", TAKEN_OVER)
 def test_when_every_session_fails_the_carrier_listens_in_the_same_call(held, fault):
     call = held(fault)
-    answered = [text for text in call.heard if text not in (APOLOGY, RECONNECTED)]
+    heard = without_bridge(call.heard)
+    answered = [text for text in heard if text not in (APOLOGY, RECONNECTED)]
     assert answered == ["Hello", NOON] + [FIVE] * ("refuse" in fault)
     assert call.caller_words == [TIME] + [OPEN] * ("refuse" in fault), "nothing half heard is answered"
-    assert len(call.heard) - len(answered) <= 1, "that something was wrong is said once, if at all"
+    assert len(heard) - len(answered) <= 1, "that something was wrong is said once, if at all"
     assert call.record["endReason"] == "caller-hung-up"
     assert "<Gather" in "".join(call.call.verbs)
     call.require_log_line("transcriber", TAKEN_OVER[fault], CARRIER)
@@ -227,7 +238,7 @@ def test_when_every_session_fails_the_carrier_listens_in_the_same_call(held, fau
 
 @pytest.mark.parametrize("fault", ["quiet-always", "close-after-speech-started-always"])
 def test_a_caller_whose_words_are_lost_with_the_stream_is_asked_to_repeat_them(held, fault):
-    assert held(fault).transcript == [WHOLE_TALK[0], ("agent", APOLOGY), *WHOLE_TALK[1:]]
+    assert talk_of(held(fault)) == [WHOLE_TALK[0], ("agent", APOLOGY), *WHOLE_TALK[1:]]
 
 
 @pytest.mark.parametrize("fault", ["failed-item", "empty-transcript"])

@@ -55,11 +55,11 @@ class Street:
         self._numbers = iter(f"+1555000{index:04d}" for index in range(1, 1000))
 
     @asynccontextmanager
-    async def occasion(self, fault: str = ""):
+    async def occasion(self, fault: str = "", times: int = 1):
         """Have a fault for what is done now, and for nothing else."""
         async with self._turn:
             if fault:
-                self.twilio.fail_next(fault)
+                self.twilio.fail_next(fault, times=times)
             yield
             async with asyncio.timeout(10):
                 while self.twilio._faults:
@@ -102,7 +102,7 @@ class Street:
         await call.finished()
         return call, self.line.service.stderr
 
-    async def dial_in_vain(self, fault: str, *, waits: bool = True) -> Any:
+    async def dial_in_vain(self, fault: str, *, times: int = 1, waits: bool = True) -> Any:
         """The owner calls somebody with the command; without `waits` what comes of it is awaited later."""
         number = next(self._numbers)
 
@@ -113,7 +113,7 @@ class Street:
             log = [text for text in self.line.service.stderr.splitlines() if record["callId"] in text]
             return Undialled(command, record, calls, log)
 
-        async with self.occasion(fault):
+        async with self.occasion(fault, times):
             order = ("call", "--to", number, "--message", MESSAGE)
             dialling = asyncio.create_task(self.line.cli(*order, json=False, check=False))
         return await outcome() if waits else outcome()
@@ -211,7 +211,11 @@ async def met_by(here: Stage) -> dict[str, tuple[int, dict[str, Any]]]:
 async def dials() -> Played:
     async with stage(respond=answering(ANSWERS)) as here:
         street = Street(here)
-        refused = {fault: await street.dial_in_vain(fault) for fault in ("rest-401", "rest-429")}
+        # What was surely not carried out is tried four times in all.
+        refused = {
+            fault: await street.dial_in_vain(fault, times=times)
+            for fault, times in (("rest-401", 1), ("rest-429", 4))
+        }
         unknown = await street.dial_in_vain("rest-500", waits=False)
 
         async def hung_up_on(phone):

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import pytest
-from hearing import APOLOGY, HeldCall
+from hearing import APOLOGY, BRIDGE, HeldCall
 from twilio_scenes import Played, Stage, answering, stage, together
 from vendor_line import GREETING
 
@@ -265,7 +265,8 @@ def test_the_carrier_takes_over_in_the_middle_of_a_talk(held, name):
     call, case = held[name], CASES[name]
     assert call.whole == " ".join([GREETING, APOLOGY, NOON, FIVE])
     assert call.call.said_by_carrier == [APOLOGY, NOON, FIVE]
-    assert call.transcript == [
+    # Before a voice that hangs is given up, the line may have been silent for long enough for a prepared word.
+    assert [line for line in call.transcript if not BRIDGE.startswith(line[1])] == [
         ("agent", GREETING),
         ("caller", TIME),
         ("agent", APOLOGY),

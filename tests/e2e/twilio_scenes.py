@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from vendor_line import CALLER, OURS, VendorLine, vendor_line
 
-from openclaw_voicecall.cli.client import ControlClient
 from openclaw_voicecall.errors import CallNotFound
 from openclaw_voicecall.media.g711 import ulaw_to_pcm
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.testing.emulators.clips import Found
 from openclaw_voicecall.testing.emulators.twilio import Call, Pickup
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,9 +99,13 @@ async def vendor_line(
     replies: Any = (),
     respond: Any = None,
     transcripts: Any = (),
+    inside: Sequence[str] = (),
     **twilio: Any,
 ) -> AsyncIterator[VendorLine]:
-    """Start emulators and service; `config` is laid over the reported one, one level deep."""
+    """Start emulators and service; `config` is laid over the reported one, one level deep.
+
+    `inside` is what the service's commands run inside of, see `RunningService`.
+    """
     caller, agent = ClipBook(), ClipBook()
     webhook = f"http://127.0.0.1:{port}/voice/webhook"
     async with AsyncExitStack() as stack:
@@ -126,7 +130,7 @@ async def vendor_line(
             settings[key] = (
                 {**below, **value} if isinstance(below, dict) and isinstance(value, dict) else value
             )
-        service = RunningService(state_dir, port=port, config=settings)
+        service = RunningService(state_dir, port=port, config=settings, inside=inside)
         line = VendorLine(service, carrier, openai, chat, elevenlabs, caller, agent)
         await asyncio.to_thread(service.__enter__)
         try:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from openclaw_voicecall.cli.client import ControlClient
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.testing.service import RunningService
 
 SILENCE = base64.b64encode(b"\xff" * 160).decode()

@@ -177,6 +177,57 @@ async def test_a_sender_blocks_on_a_stalled_line() -> None:
         writer.transport.abort()
 
 
+async def test_a_spoiled_line_changes_bytes_and_loses_none() -> None:
+    sent = bytes(20_000)
+    heard = []
+    for _ in range(2):
+        async with proxy_to() as proxy, client(proxy) as (reader, writer):
+            proxy.corrupt(100, Direction.TO_CLIENT, seed=7)
+            writer.write(sent)
+            heard.append(await reader.readexactly(len(sent)))
+            spoiled = proxy.spoiled[Direction.TO_CLIENT]
+            proxy.heal()
+            writer.write(b"clean")
+            assert await reader.readexactly(5) == b"clean"
+    wrong = [byte for byte in heard[0] if byte]
+    assert 100 < len(wrong) < 400
+    assert all(byte.bit_count() == 1 for byte in wrong), "one bit of a byte"
+    assert heard[0] == heard[1], "the same seed spoils the same bytes"
+    assert spoiled == len(wrong)
+
+
+async def test_a_sender_feels_a_slow_reader_that_loses_nothing() -> None:
+    async with proxy_to() as proxy, client(proxy) as (reader, writer):
+        proxy.read_slowly(1_000_000, Direction.TO_SERVER)
+        async with asyncio.timeout(5):
+            await proxy.until(lambda: proxy.open_connections == 1)
+        raw = writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        writer.transport.set_write_buffer_limits(high=0)
+        began = time.monotonic()
+        writer.write(bytes(400_000))
+        await writer.drain()
+        assert time.monotonic() - began > 0.1, "the sender had to wait"
+        assert len(await reader.readexactly(400_000)) == 400_000
+        assert time.monotonic() - began > 0.38
+
+
+async def test_it_counts_how_often_a_fault_did_something() -> None:
+    async with proxy_to() as proxy, client(proxy) as (reader, writer):
+        writer.write(b"well")
+        await reader.readexactly(4)
+        assert proxy.struck == 0
+        proxy.delay(0.01, Direction.TO_CLIENT)
+        writer.write(b"late")
+        await reader.readexactly(4)
+        assert proxy.struck == 1
+        proxy.heal()
+        proxy.cut()
+        with pytest.raises(ConnectionResetError):
+            await reader.read(1)
+        assert proxy.struck == 2
+
+
 async def test_ending_one_direction_leaves_the_other_open() -> None:
     async with proxy_to() as proxy, client(proxy) as (reader, writer):
         writer.write(b"before")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openclaw_voicecall.cli.client import ControlClient
+from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.store.sqlite import SqliteStore
 from openclaw_voicecall.testing.service import RunningService
 

@@ -93,7 +93,7 @@ async def test_the_token_of_a_call_that_is_over_opens_nothing(line):
     await line.report("ended", leg, reason="caller-hung-up")
     (call,) = await line.calls_of(leg)
     assert call["endReason"] == "caller-hung-up"
-    assert await line.refusal(url) == 410
+    assert await line.refusal(url) in (403, 410), "the token goes with the call, a moment after its end"
 
 
 @pytest.mark.parametrize("beginning", ["right", "wrong"])

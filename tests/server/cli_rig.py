@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 from click.testing import CliRunner, Result
 
-from openclaw_voicecall.api.store import CallRecord, JournalEntry, TranscriptLine, TurnLatency
+from openclaw_voicecall.api.store import CallRecord, JournalEntry, LineFigures, TranscriptLine, TurnLatency
 from openclaw_voicecall.api.wire import entry_to_json, record_to_json
 from openclaw_voicecall.cli import build_cli
 from openclaw_voicecall.store.statedir import StateDir
@@ -53,6 +53,7 @@ OVER = replace(
             total_ms=627.0,
         ),
     ),
+    line=LineFigures(heard_seconds=1.9, spoken_seconds=4.36, longest_silence_ms=640.0),
     recording="/tmp/recordings/call.wav",
 )
 

@@ -58,6 +58,7 @@ def test_a_call_is_shown_as_it_happens_and_summed_up(state: StateDir) -> None:
     assert done.exit_code == 0, done.output
     assert "  0:05.0  caller   When do you open?" in done.stdout
     assert f"call {CALL_ID} ended: caller-hung-up: the caller hung up, 0:42 min, 3 turns" in done.stdout
+    assert "line: far party 1.9 s, agent 4.4 s, longest wait in silence 640 ms" in done.stdout
     assert "recording: /tmp/recordings/call.wav" in done.stdout
     summary = done.stdout.splitlines()
     assert [row.split() for row in summary if row.startswith("turn 2")] == [

@@ -181,8 +181,12 @@ async def test_the_control_api_takes_a_key_and_marks_what_was_there_before():
 class Clock:
     def __init__(self):
         self.now = 1_790_000_000.0
+        self.ahead = 0.0
 
     def wall(self):
+        return self.now + self.ahead
+
+    def monotonic(self):
         return self.now
 
 
@@ -199,6 +203,8 @@ async def test_a_key_stands_for_its_call_for_a_day_and_for_no_other(state_dir):
         assert keyed.metadata("", order) == {}
         with pytest.raises(KeyReused, match="call-1"):
             await keyed.find("k", replace(order, message="Goodbye."))
+        clock.ahead = 3 * KEY_LIFE  # setting the clock forgets no key
+        assert await keyed.find("k", order) == found
         clock.now += KEY_LIFE + 1
         assert await keyed.find("k", replace(order, message="Goodbye.")) is None
 

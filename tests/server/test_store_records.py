@@ -15,6 +15,7 @@ from openclaw_voicecall.api.store import (
     OPENCLAW_STATES,
     CallRecord,
     JournalEntry,
+    LineFigures,
     TranscriptLine,
     TurnLatency,
 )
@@ -83,6 +84,8 @@ def records(times):
         detail=words,
         transcript=st.lists(transcript_lines(times), max_size=4).map(tuple),
         latencies=st.lists(latencies, max_size=3).map(tuple),
+        line=st.none()
+        | st.builds(LineFigures, heard_seconds=times, spoken_seconds=times, longest_silence_ms=times),
         recording=words,
         metadata=objects,
     )
@@ -290,6 +293,7 @@ def test_what_openclaws_log_can_hold_comes_back_from_an_export(record):
         end_reason=record.end_reason or "completed" if over else None,
         detail="",
         recording="",
+        line=None,
         latencies=(),
         metadata={f"own {key}": value for key, value in record.metadata.items()},
     )

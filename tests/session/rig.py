@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections import deque
+from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -16,13 +17,17 @@ from openclaw_voicecall.core.policy import CallPolicy
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import VendorUnavailable
 from openclaw_voicecall.providers._mediastreams import MediaStreamsCodec
-from openclaw_voicecall.session.chain import Link
+from openclaw_voicecall.session.breaker import Breaker
+from openclaw_voicecall.session.chain import Link, Rotation
+from openclaw_voicecall.session.clips import Clips
 from openclaw_voicecall.session.link import MediaLink
 from openclaw_voicecall.session.listening import Listening
 from openclaw_voicecall.session.responding import Fillers, Responding
 from openclaw_voicecall.session.session import CallSession, Parts
 from openclaw_voicecall.session.speaking import Speaking
 from openclaw_voicecall.session.streaming import carry_media
+from openclaw_voicecall.session.voice import Voice
+from openclaw_voicecall.session.watch import LineWatch
 from openclaw_voicecall.testing.scripted import (
     LoopClock,
     ScriptedResponder,
@@ -33,6 +38,7 @@ from openclaw_voicecall.testing.scripted import (
 SID = "MZ" + "0" * 32
 STREAMS_ONLY = CarrierCapabilities()
 NO_FILLERS = Fillers()
+NO_BREAKERS: Mapping[str, Breaker] = {}
 
 
 class FarEnd:
@@ -228,6 +234,17 @@ class Rig:
         )
 
 
+def linked(kind: str, providers, breakers: Mapping[str, Breaker]):
+    """A chain of providers, named by their kind and place."""
+    names = [f"{kind}{index}" for index in range(len(providers))]
+    return tuple(Link(name, item, breakers.get(name)) for name, item in zip(names, providers, strict=True))
+
+
+def watch_line(session: CallSession, voices, fillers: Fillers) -> LineWatch:
+    clips = Clips(voices, fillers.phrases, fillers.late, language="en", voice="")
+    return LineWatch(session, clips, limit=3.5, late_after=fillers.late_after)
+
+
 @asynccontextmanager
 async def running_call(
     policy: CallPolicy | None = None,
@@ -242,10 +259,13 @@ async def running_call(
     fillers: Fillers = NO_FILLERS,
     detector=None,
     can_transfer: bool = False,
+    reply_within: float = 20.0,
+    breakers: Mapping[str, Breaker] = NO_BREAKERS,
+    far: FarEnd | None = None,
 ):
     """An outbound call, answered and with media flowing unless told otherwise."""
     clock = LoopClock()
-    far, carrier = FarEnd(), ScriptedCarrier()
+    far, carrier = far or FarEnd(), ScriptedCarrier()
     stt = stt or [ScriptedTranscriber()]
     tts = tts or [ScriptedSynthesizer()]
     llm = llm or [ScriptedResponder(deque(replies))]
@@ -266,23 +286,30 @@ async def running_call(
         journal=journal,
         give_order=lambda session, order: None,
     )
+    voices = linked("tts", tts, breakers)
     common = {"post": session.post, "note": session.note}
     session.parts = Parts(
         carrier=carrier,
         speaking=Speaking(
-            call_id="call-1",
-            chain=tuple(Link(f"tts{index}", item) for index, item in enumerate(tts)),
+            voice=Voice(
+                call_id="call-1",
+                rotation=Rotation(voices, session.note),
+                note=session.note,
+                clock=clock,
+                language="en",
+                voice="",
+            ),
+            deadlines=session.deadlines,
+            meter=session.meter,
             clock=clock,
             lead=1.0,
             marks=True,
             recorder=None,
-            language="en",
-            voice="",
             **common,
         ),
         listening=Listening(
             request=TranscriptionRequest(call_id="call-1"),
-            chain=tuple(Link(f"stt{index}", item) for index, item in enumerate(stt)),
+            rotation=Rotation(linked("stt", stt, breakers), session.note),
             detector=detector,
             clock=clock,
             hear_beeps=False,
@@ -290,14 +317,16 @@ async def running_call(
         ),
         responding=Responding(
             base=TurnRequest(call_id="call-1", turn=0, text="", can_transfer=can_transfer),
-            chain=tuple(Link(f"llm{index}", item) for index, item in enumerate(llm)),
-            timeout=20.0,
+            rotation=Rotation(linked("llm", llm, breakers), session.note),
+            deadlines=session.deadlines,
+            timeout=reply_within,
             history=lambda: tuple(rig.lines),
             tools=tools,
             fillers=fillers,
             **common,
         ),
         recorder=None,
+        watch=watch_line(session, voices, fillers),
         capabilities=capabilities,
     )
     session.carrier_call_id = "leg-1"

@@ -35,6 +35,9 @@ SPECIAL = {
         "+49900123456",
         "+33892123456",
         "+979123456789",
+        "+12129761234",
+        "+447601234567",
+        "+972190012345",
     ),
     "shared-cost": ("+491801234567", "+80812345678"),
     "personal": ("+447012345678", "+15005550006"),
@@ -94,7 +97,7 @@ def test_numbers_that_cost_more_are_refused_until_their_kind_is_allowed(kind, nu
     assert check_destination(number, config(outbound={**anywhere, "allow": [kind]})) == ""
 
 
-@pytest.mark.parametrize("number", [THEIRS, OTHER, "+15550100000", "+12129765555", "+18005551234", OURS])
+@pytest.mark.parametrize("number", [THEIRS, OTHER, "+15550100000", "+12125550123", "+18005551234", OURS])
 def test_ordinary_and_invented_numbers_of_our_own_country_are_called(number):
     assert check_destination(number, config()) == ""
 

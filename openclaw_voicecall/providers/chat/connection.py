@@ -144,9 +144,7 @@ async def check_account(vendor: ChatVendor, config: ChatConfig, model: str) -> s
         VendorError: The vendor cannot be reached, or refuses the key.
     """
     async with connect(vendor, config) as client:
-        from openai import APIError
-
-        from openclaw_voicecall.providers.chat.failures import vendor_error
+        from openclaw_voicecall.providers.chat.failures import FAILURES, vendor_error
 
         limited = client.with_options(timeout=CHECK_TIMEOUT)
         try:
@@ -154,7 +152,7 @@ async def check_account(vendor: ChatVendor, config: ChatConfig, model: str) -> s
                 await limited.get(vendor.key_path, cast_to=object)
             answer = await limited.models.with_raw_response.list()
             listed = _listed(answer.http_response.json())
-        except (APIError, ValueError) as error:
+        except FAILURES as error:
             if config.base_url is not None and getattr(error, "status_code", 0) in (404, 405):
                 return "this address lists no models, so that the key shows in use only"
             raise vendor_error(
@@ -195,9 +193,10 @@ def _no_list(vendor: ChatVendor) -> VendorError:
 
 async def _warm(client: "AsyncOpenAI", vendor: ChatVendor) -> None:
     """Make the connection before the first call needs it. Whatever is wrong shows when a call does."""
+    import httpx2
     from openai import OpenAIError
 
     try:
         await client.models.with_raw_response.list()
-    except (OpenAIError, OSError, ValueError) as error:
+    except (OpenAIError, httpx2.HTTPError, OSError, ValueError) as error:
         logger.debug("no warm connection", extra={"vendor": vendor.name, "detail": type(error).__name__})

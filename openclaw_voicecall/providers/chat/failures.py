@@ -3,6 +3,7 @@
 import re
 from typing import Any, Final
 
+import httpx2
 from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
 from openclaw_voicecall.errors import VendorAuthError, VendorError, VendorRateLimited, VendorUnavailable
@@ -11,6 +12,10 @@ from openclaw_voicecall.providers._models import retirement_notice
 from openclaw_voicecall.providers.chat.vendors import ChatVendor
 
 OPERATION: Final = "respond"
+Failure = APIError | httpx2.HTTPError | ValueError | RecursionError
+FAILURES: Final = (APIError, httpx2.HTTPError, ValueError, RecursionError)
+"""What the SDK raises, and what it lets through: an answer that breaks off in the body of a refusal is the HTTP
+client's own error; `ValueError` comes where a stream held no JSON, `RecursionError` where that never ends."""
 
 # xAI and Gemini refuse a wrong key with status 400.
 _KEY_REFUSED: Final = re.compile(r"(?i)(?:incorrect|invalid)\W+api\W+key|api\W+key\W+(?:not valid|invalid)")
@@ -24,7 +29,7 @@ _NO_CREDIT: Final = re.compile(
 )
 
 
-def is_model_gone(error: APIError) -> bool:
+def is_model_gone(error: Failure) -> bool:
     """Whether the vendor says that it has no such model. Vendors do so with 404, 400, 403 and 410."""
     if not isinstance(error, APIStatusError) or error.status_code not in (400, 403, 404, 410, 422):
         return False
@@ -32,7 +37,7 @@ def is_model_gone(error: APIError) -> bool:
 
 
 def vendor_error(
-    error: APIError | ValueError,
+    error: Failure,
     vendor: ChatVendor,
     *,
     model: str = "",
@@ -43,16 +48,16 @@ def vendor_error(
     """The error to raise for one of the SDK's.
 
     Args:
-        error: What the SDK raised; `ValueError` where a stream held no JSON.
+        error: What was raised.
         vendor: Whose it is.
         model: The model that was asked for.
         secrets: Texts that must not get into the message.
         elsewhere: Whether the configuration gives another address than the vendor's own.
         operation: What was being done.
     """
-    if isinstance(error, APITimeoutError):
+    if isinstance(error, APITimeoutError | httpx2.TimeoutException):
         return unreachable(vendor.name, operation, TimeoutError())
-    if isinstance(error, APIConnectionError):
+    if isinstance(error, APIConnectionError | httpx2.HTTPError):
         return _unreachable(error, vendor, operation)
     if not isinstance(error, APIError):
         return _not_chat(vendor, operation, "it sent something that is no JSON")
@@ -121,7 +126,9 @@ def _with_advice(error: VendorError, advice: str, kind: type[VendorError] | None
     )
 
 
-def _unreachable(error: APIConnectionError, vendor: ChatVendor, operation: str) -> VendorError:
+def _unreachable(
+    error: APIConnectionError | httpx2.HTTPError, vendor: ChatVendor, operation: str
+) -> VendorError:
     advice = "is it running? `ollama serve` starts it" if vendor.name == "ollama" else ""
     return _with_advice(unreachable(vendor.name, operation, error.__cause__ or error), advice, None)
 

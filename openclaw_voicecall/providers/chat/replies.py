@@ -8,7 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from openclaw_voicecall.providers._messages import whole
 from openclaw_voicecall.providers.chat.tools import ToolCall
+
+MOST_CALLS: Final = 64
+"""Tool calls that are kept of a reply; what a model writes beyond them is dropped."""
+LONGEST_ARGUMENTS: Final = 20_000
+"""Characters of a call's arguments that are kept; longer ones are cut, and so no JSON any more."""
 
 _ENDS: Final = (".", "!", "?", "…", "。", "！", "？", "؟", "।", '"', "”", "}", "`", ")")
 
@@ -40,7 +46,8 @@ class Reply:
         if delta is None:
             return ""
         self.reasoning += _text(getattr(delta, "reasoning_content", None))
-        for piece in getattr(delta, "tool_calls", None) or ():
+        pieces = getattr(delta, "tool_calls", None)
+        for piece in pieces if isinstance(pieces, list) else ():
             self._add_to_call(piece)
         # A refusal is the model's own words to the caller too.
         text = _text(getattr(delta, "content", None)) or _text(getattr(delta, "refusal", None))
@@ -68,9 +75,8 @@ class Reply:
         call = self._call(getattr(piece, "index", None), getattr(piece, "id", None))
         call.name = call.name or _text(getattr(function, "name", None))
         arguments = getattr(function, "arguments", None)
-        call.arguments += (
-            arguments if isinstance(arguments, str) else json.dumps(arguments) if arguments else ""
-        )
+        text = whole(arguments) if isinstance(arguments, str) else json.dumps(arguments) if arguments else ""
+        call.arguments += text[: LONGEST_ARGUMENTS - len(call.arguments)]
         call.extra.update(getattr(piece, "model_extra", None) or {})
 
     def _call(self, index: Any, given_id: Any) -> ToolCall:
@@ -79,6 +85,8 @@ class Reply:
         place = self._places.get(number)
         if place is not None and (not given_id or self.calls[place].id == given_id):
             return self.calls[place]
+        if len(self.calls) >= MOST_CALLS:
+            return ToolCall()
         self._places[number] = len(self.calls)
         self.calls.append(ToolCall(id=str(given_id or f"call_{len(self.calls)}")))
         return self.calls[-1]
@@ -87,8 +95,8 @@ class Reply:
 def _text(content: Any) -> str:
     """Text, or the text among the parts that some vendors send instead; their parts that think are left out."""
     if isinstance(content, str):
-        return content
+        return whole(content)
     if not isinstance(content, Iterable):
         return ""
     parts = (part for part in content if isinstance(part, dict) and part.get("type") == "text")
-    return "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
+    return whole("".join(part["text"] for part in parts if isinstance(part.get("text"), str)))

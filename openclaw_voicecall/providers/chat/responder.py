@@ -5,12 +5,19 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final
 
-from openai import APIConnectionError, APIError, APITimeoutError, AsyncOpenAI, AsyncStream
+from openai import APIConnectionError, APITimeoutError, AsyncOpenAI, AsyncStream
 
 from openclaw_voicecall.api.responder import ResponseEvent, TextDelta, TurnRequest
 from openclaw_voicecall.errors import VendorError, VendorRejected, VendorUnavailable
 from openclaw_voicecall.providers.chat.config import ChatConfig
-from openclaw_voicecall.providers.chat.failures import OPERATION, is_model_gone, not_a_stream, vendor_error
+from openclaw_voicecall.providers.chat.failures import (
+    FAILURES,
+    OPERATION,
+    Failure,
+    is_model_gone,
+    not_a_stream,
+    vendor_error,
+)
 from openclaw_voicecall.providers.chat.messages import Message, write_messages
 from openclaw_voicecall.providers.chat.replies import Reply
 from openclaw_voicecall.providers.chat.spoken import SpokenText
@@ -100,7 +107,7 @@ class ChatResponder:
                 async for chunk in stream:
                     if text := words.push(reply.take(chunk)):
                         yield text
-            except (APIError, ValueError) as error:
+            except FAILURES as error:
                 raise self._vendor_error(error, self._model) from error
             if not reply.chunks:
                 raise not_a_stream(self._vendor, stream.response.headers.get("content-type", ""))
@@ -117,12 +124,12 @@ class ChatResponder:
         asked = self._model
         try:
             return await self._create(asked, messages, {**self._fields(), **fields})
-        except APIError as error:
+        except FAILURES as error:
             if not is_model_gone(error) or not self._take_replacement(asked):
                 raise self._vendor_error(error, asked) from error
         try:
             return await self._create(self._model, messages, {**self._fields(), **fields})
-        except APIError as error:
+        except FAILURES as error:
             raise self._vendor_error(error, self._model) from error
 
     async def _create(self, model: str, messages: list[Message], fields: dict[str, Any]) -> AsyncStream[Any]:
@@ -171,7 +178,7 @@ class ChatResponder:
             )
         return True
 
-    def _vendor_error(self, error: APIError | ValueError, model: str) -> VendorError:
+    def _vendor_error(self, error: Failure, model: str) -> VendorError:
         secrets = (
             self._client.api_key,
             *(value.get_secret_value() for value in self._config.headers.values()),

@@ -15,6 +15,9 @@ from openclaw_voicecall.errors import InvalidNumber
 LONGEST_RESULT: Final = 8000
 """Characters of a tool's result that are passed on."""
 MOST_DIGITS: Final = 32
+"""Keys that are pressed in one turn."""
+MOST_CALLS: Final = 16
+"""Calls of one turn that are looked at. A model that makes more of them has lost its way, or was talked into it."""
 _LONGEST_REASON: Final = 200
 
 _ACTIONS: Final[Mapping[str, tuple[str, str, str]]] = {
@@ -68,8 +71,9 @@ class TurnTools:
         """Names of the tools for the call itself that are offered."""
         self.last: EndCall | Transfer | None = None
         """What ends the agent's part in the call, to be done once the turn was spoken."""
-        self.pressed = False
-        """Whether keys were pressed in this turn."""
+        self.pressed = 0
+        """How many keys were pressed in this turn."""
+        self._left = MOST_CALLS
         self._numbers = request.transfer_to
         self._now: list[ResponseEvent] = []
 
@@ -107,6 +111,9 @@ class TurnTools:
 
     async def _run(self, call: ToolCall) -> tuple[str, bool]:
         """The result, and whether it was one of our actions and was carried out."""
+        if not self._left:
+            return f"Not run: a turn has at most {MOST_CALLS} tool calls. Answer with what you know.", False
+        self._left -= 1
         if call.name not in self._tools and call.name not in self.actions:
             names = ", ".join((*self._tools, *self.actions)) or "none"
             return f"There is no tool {call.name[:64]!r}; there are: {names}.", False
@@ -148,7 +155,9 @@ class TurnTools:
         digits = re.sub(r"[\s,.-]", "", value).upper()
         if not digits or len(digits) > MOST_DIGITS or not DTMF_DIGITS.issuperset(digits):
             return f"Not done: expected 1 to {MOST_DIGITS} of the keys 0 to 9, *, # and A to D.", False
-        self.pressed = True
+        if self.pressed + len(digits) > MOST_DIGITS:
+            return f"Not done: {self.pressed} keys were pressed in this turn, of {MOST_DIGITS}.", False
+        self.pressed += len(digits)
         self._now.append(SendDtmf(digits))
         return f"Pressed {digits}.", True
 

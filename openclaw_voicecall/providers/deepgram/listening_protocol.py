@@ -38,6 +38,8 @@ _REGIONS: Final = frozenset(
 
 LONGEST: Final = 1e6
 """Seconds; no stream is longer, and a time beyond is none."""
+LONGEST_TEXT: Final = 20_000
+"""Characters of one utterance that are kept."""
 
 
 def query(
@@ -184,7 +186,7 @@ class DeepgramListening:
                 yield self._show()
             return
         self._interim = ""
-        if text:
+        if text and sum(map(len, self._parts)) < LONGEST_TEXT:
             self._parts.append(text)
         # The edge comes before the final, so that nobody takes the final for one in the middle of speech.
         if stretch.speech_final or self._was_noise(stretch):
@@ -222,7 +224,7 @@ class DeepgramListening:
         return final
 
     def _text(self) -> str:
-        return " ".join(part for part in (*self._parts, self._interim) if part)
+        return " ".join(part for part in (*self._parts, self._interim) if part)[:LONGEST_TEXT]
 
     def _unsaid(self, stretch: Stretch) -> str:
         """The words of a stretch without those that an overdue final has given already."""
@@ -267,10 +269,10 @@ def _word(flag: bool) -> str:
 def _stretch(message: Mapping[str, Any]) -> Stretch | None:
     try:
         best = message["channel"]["alternatives"][0]
-        text = " ".join(best["transcript"].split())
-        words = [(float(word["start"]), float(word["end"])) for word in best.get("words") or ()]
-        start = float(message["start"])
-        end = start + float(message["duration"])
+        text = " ".join(best["transcript"].split())[:LONGEST_TEXT]
+        words = [(_time(word["start"]), _time(word["end"])) for word in best.get("words") or ()]
+        start = _time(message["start"])
+        end = start + _time(message["duration"])
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError):
         return None
     return Stretch(
@@ -283,6 +285,14 @@ def _stretch(message: Mapping[str, Any]) -> Stretch | None:
         speech_final=message.get("speech_final") is True,
         from_finalize=message.get("from_finalize") is True,
     )
+
+
+def _time(value: Any) -> float:
+    """Seconds of the stream. Raises `ValueError` or its like for anything else."""
+    seconds = float(value)
+    if not 0 <= seconds < LONGEST:
+        raise ValueError("no time of a stream")
+    return seconds
 
 
 def _number(value: Any, otherwise: float) -> float:

@@ -1,6 +1,5 @@
 """An ElevenLabs account: its key and address, its refusals in words that help, and a look at whether it works."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,6 +10,7 @@ from pydantic import SecretStr
 
 from openclaw_voicecall.errors import VendorAuthError, VendorError, VendorRejected
 from openclaw_voicecall.providers._http import SAID, base_address, failure, unreachable
+from openclaw_voicecall.providers._messages import json_value
 
 VENDOR: Final = "elevenlabs"
 ADDRESS: Final = "https://api.elevenlabs.io"
@@ -133,7 +133,7 @@ def read_refusal(text: str) -> tuple[str, str]:
     docs, "Errors").
     """
     try:
-        detail: Any = json.loads(text)["detail"]
+        detail: Any = json_value(text)["detail"]
     except (ValueError, LookupError, TypeError):
         return "", text
     if isinstance(detail, dict):
@@ -141,7 +141,8 @@ def read_refusal(text: str) -> tuple[str, str]:
         return str(code), str(detail.get("message") or "")
     if isinstance(detail, list):
         faults = [item for item in detail if isinstance(item, dict)]
-        where = [".".join(str(part) for part in item.get("loc") or ()) for item in faults]
+        places: list[Any] = [item.get("loc") for item in faults]
+        where = [".".join(map(str, place)) if isinstance(place, list) else "" for place in places]
         return "", "; ".join(f"{place}: {item.get('msg')}" for place, item in zip(where, faults, strict=True))
     return "", str(detail)
 
@@ -172,7 +173,7 @@ async def _get(who: Account, path: str, operation: str) -> dict[str, Any] | None
         ):
             text = await response.text()
             if response.status == 200:
-                body = json.loads(text)
+                body = json_value(text)
                 return body if isinstance(body, dict) else {}
             code, message = read_refusal(text)
             if code == "missing_permissions":

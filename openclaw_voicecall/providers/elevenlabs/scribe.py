@@ -26,6 +26,7 @@ from openclaw_voicecall.errors import (
     VendorUnavailable,
 )
 from openclaw_voicecall.media.audio import SAMPLE_RATE, ULAW_SILENCE
+from openclaw_voicecall.providers._messages import json_value
 
 VENDOR: Final = "elevenlabs"
 OPERATION: Final = "transcribe"
@@ -41,6 +42,9 @@ LONGEST_BYTES: Final = 60 * SAMPLE_RATE
 """A segment this long is cut at once, well before the vendor would."""
 MAX_CHARS: Final = 256 * 1024
 """Largest message of the vendor that is read, in characters."""
+
+LONGEST_TEXT: Final = 20_000
+"""Characters of one utterance that are kept."""
 
 _NOTHING_TO_COMMIT: Final = frozenset({"commit_throttled", "insufficient_audio_activity"})
 _ERRORS: Final[dict[str, tuple[type[VendorError], str]]] = {
@@ -192,8 +196,8 @@ def _parse(message: str | bytes) -> dict[str, Any]:
     if len(message) > MAX_CHARS:
         raise RemoteProtocolError("message too large")
     try:
-        data = json.loads(message)
-    except (ValueError, RecursionError):
+        data = json_value(message)
+    except ValueError:
         raise RemoteProtocolError("not JSON") from None
     if not isinstance(data, dict):
         raise RemoteProtocolError("not a JSON object")
@@ -208,7 +212,7 @@ def _text(data: dict[str, Any]) -> str:
 
 
 def _joined(before: str, after: str) -> str:
-    return f"{before} {after}".strip()
+    return f"{before} {after}".strip()[:LONGEST_TEXT]
 
 
 def _error(kind: str, said: str) -> VendorError:

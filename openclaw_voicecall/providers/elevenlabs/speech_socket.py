@@ -21,6 +21,7 @@ from typing import Any
 from openclaw_voicecall.api.speech import SpeechRequest
 from openclaw_voicecall.errors import VendorError, VendorTimeout, VendorUnavailable
 from openclaw_voicecall.providers._http import socket_address
+from openclaw_voicecall.providers._messages import json_value
 from openclaw_voicecall.providers._socket import VendorSocket, open_socket
 from openclaw_voicecall.providers.elevenlabs.account import VENDOR, Account, voice_path
 from openclaw_voicecall.providers.elevenlabs.config import ElevenLabsSpeechConfig
@@ -228,11 +229,11 @@ class _Line:
 
     def _receive(self, message: str | bytes) -> None:
         try:
-            data = json.loads(message)
+            data = json_value(message if isinstance(message, str) else message.decode())
             audio = base64.b64decode(data.get("audio") or "", validate=True)
             context = data.get("contextId")
             said = data.get("error") or data.get("message")
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except (ValueError, TypeError, AttributeError):
             logger.warning("elevenlabs: a message that cannot be read")
             return
         if said and not audio:

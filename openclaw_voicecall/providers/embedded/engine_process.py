@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 import openclaw_voicecall
+from openclaw_voicecall.config.environment import child_environment
 from openclaw_voicecall.errors import VendorRejected, VendorUnavailable
 from openclaw_voicecall.providers.embedded.worker import FAILURE, HEADER, READY, REQUEST, RESULT
 
@@ -239,7 +240,7 @@ class EngineProcess:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            env={**child_environment(os.environ), "OPENBLAS_NUM_THREADS": "1"},
             # Ctrl-C in a terminal goes to the whole group; the worker ends when its parent does, not before.
             start_new_session=True,
         )

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from openclaw_voicecall.config.environment import child_environment
 from openclaw_voicecall.errors import CodecError, VendorError, VendorTimeout, VendorUnavailable
 from openclaw_voicecall.media.wav import decode_wav
 from openclaw_voicecall.providers.embedded import inventory
@@ -140,6 +141,7 @@ async def run_program(vendor: str, command: Sequence[str], text: bytes) -> bytes
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            env=child_environment(os.environ),
         )
     except OSError as error:
         raise VendorUnavailable(

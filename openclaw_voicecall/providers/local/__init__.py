@@ -26,7 +26,12 @@ def voicecall_register_carriers(register: "Callable[[CarrierSpec], None]") -> No
     from openclaw_voicecall.providers.local.config import LocalConfig
 
     capabilities = CarrierCapabilities(
-        media="stream", marks=True, clear=True, dtmf_out="carrier", billed=False
+        media="stream",
+        marks=True,
+        clear=True,
+        dtmf_out="carrier",
+        billed=False,
+        signature_headers=("x-local-signature", "x-local-timestamp"),
     )
     register(CarrierSpec(name="local", config=LocalConfig, capabilities=capabilities, open=_open))
 

@@ -25,6 +25,7 @@ from openclaw_voicecall.api.carrier import (
     WebhookRequest,
 )
 from openclaw_voicecall.api.spec import Runtime
+from openclaw_voicecall.config.environment import child_environment
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import ConfigError, VendorRejected, VendorUnavailable
 from openclaw_voicecall.providers._mediastreams import MediaStreamsCodec
@@ -171,6 +172,12 @@ class LocalCarrier:
         reason = next((reason for reason in told if reason == status.reason), None)
         return LegStatus(state="ended", reason=reason)
 
+    async def find_legs(
+        self, *, to_number: str, from_number: str, since: float, until: float
+    ) -> Sequence[str]:
+        """Not on the local line: a phone that nobody told us of ends with its service. Raises `VendorRejected`."""
+        raise VendorRejected("the local line cannot look for legs", vendor="local", operation="find legs")
+
     async def close(self) -> None:
         """Hang up all phones this process called, and see them gone."""
         for carrier_call_id in tuple(self._phones):
@@ -257,6 +264,7 @@ async def _start_phone(job: PhoneJob) -> asyncio.subprocess.Process:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=log,
+            env=child_environment(os.environ),
             start_new_session=True,
         )
     finally:

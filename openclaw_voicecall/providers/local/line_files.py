@@ -12,10 +12,12 @@ import re
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 from openclaw_voicecall.errors import ServiceNotRunning, StoreError
 from openclaw_voicecall.providers.local.processes import is_running, own_start
+
+T = TypeVar("T")
 
 KEEP_SECONDS = 7 * 86400
 """Files of phones that ended longer ago are removed when the line opens."""
@@ -84,11 +86,7 @@ def find_line(state_dir: Path) -> LineFile:
     Raises:
         ServiceNotRunning: No service runs on this state directory, or it has no local line.
     """
-    values = _read(state_dir / "local" / "line.json")
-    try:
-        line = LineFile(**values) if values is not None else None
-    except TypeError:  # written by another version
-        line = None
+    line = _made(LineFile, _read(state_dir / "local" / "line.json"))
     if line is None or not is_running(line.pid, line.started):
         raise ServiceNotRunning(
             f"no service with a local line runs on {state_dir}; start one with `openclaw-voicecall serve`"
@@ -114,11 +112,7 @@ def write_status(path: Path, status: PhoneStatus) -> None:
 
 def read_status(path: Path) -> PhoneStatus | None:
     """How a phone stands; None if nothing is known of it."""
-    values = _read(path)
-    try:
-        return PhoneStatus(**values) if values is not None else None
-    except TypeError:
-        return None
+    return _made(PhoneStatus, _read(path))
 
 
 def write_private(path: Path, values: dict[str, Any]) -> None:
@@ -139,9 +133,19 @@ def remove_old_files(state_dir: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def _made(kind: type[T], values: dict[str, Any] | None) -> T | None:
+    """The object that a file holds; None where another version wrote it, or nobody."""
+    try:
+        made = kind(**(values or {}))
+    except TypeError:
+        return None
+    right = all(isinstance(getattr(made, name), its) for name, its in get_type_hints(kind).items())
+    return made if right else None
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         values = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return values if isinstance(values, dict) else None

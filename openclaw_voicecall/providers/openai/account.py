@@ -1,6 +1,5 @@
 """The account: its address and key, and whether OpenAI knows it."""
 
-import json
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +9,7 @@ from pydantic import SecretStr
 from openclaw_voicecall import __version__
 from openclaw_voicecall.errors import ConfigError, VendorUnavailable
 from openclaw_voicecall.providers._http import base_address, failure, unreachable
+from openclaw_voicecall.providers._messages import json_value
 from openclaw_voicecall.providers.openai.refusals import VENDOR, without_keys
 
 DEFAULT_BASE = "https://api.openai.com/v1"
@@ -82,7 +82,7 @@ async def check_account(account: Account, model: str) -> str:
     except (aiohttp.ClientError, TimeoutError, OSError, UnicodeDecodeError) as error:
         raise unreachable(VENDOR, operation, error) from error
     try:
-        models = {entry["id"] for entry in json.loads(body)["data"]}
+        models = {entry["id"] for entry in json_value(body)["data"]}
     except (ValueError, LookupError, TypeError) as error:
         raise VendorUnavailable(
             "OpenAI's list of models cannot be read", vendor=VENDOR, operation=operation
@@ -93,6 +93,6 @@ async def check_account(account: Account, model: str) -> str:
 
 def _said(body: str) -> str:
     try:
-        return without_keys(str(json.loads(body)["error"]["message"]))
+        return without_keys(str(json_value(body)["error"]["message"]))
     except (ValueError, LookupError, TypeError):
         return ""

@@ -77,7 +77,7 @@ class Items:
     @property
     def interim(self) -> str:
         """The words so far of all open utterances."""
-        return " ".join(text for item in self._open if (text := item.text.strip()))
+        return " ".join(text for item in self._open if (text := item.text.strip()))[:MAX_TEXT]
 
     @property
     def oldest(self) -> int | None:

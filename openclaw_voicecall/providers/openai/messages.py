@@ -1,17 +1,17 @@
 """Reading OpenAI's realtime events: JSON objects with a `type`, of which nothing may be taken for granted."""
 
-import json
 from typing import Any
 
 from openclaw_voicecall.errors import VendorError, VendorUnavailable
+from openclaw_voicecall.providers._messages import json_value
 from openclaw_voicecall.providers.openai.refusals import VENDOR
 
 
 def parsed(message: str | bytes) -> dict[str, Any]:
     """An event. Raises `VendorUnavailable` for anything that is no JSON object."""
     try:
-        event = json.loads(message)
-    except (ValueError, RecursionError):  # not JSON, not UTF-8, or a number of thousands of digits
+        event = json_value(message if isinstance(message, str) else message.decode())
+    except ValueError:
         event = None
     if not isinstance(event, dict):
         raise _unreadable("a message that is no JSON object")

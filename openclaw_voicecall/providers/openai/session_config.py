@@ -108,5 +108,7 @@ def _at(node: Any, path: str) -> Any:
 
 def _same(wanted: Any, found: Any) -> bool:
     if isinstance(wanted, int | float) and isinstance(found, int | float):
-        return abs(found - wanted) <= abs(wanted) * 1e-3
+        # Compared without a difference: a whole number may be too large to be subtracted from a fraction.
+        slack = abs(wanted) * 1e-3
+        return wanted - slack <= found <= wanted + slack
     return bool(wanted == found)

@@ -311,12 +311,6 @@ class TranscriptionSession:
         if self._commits:
             del self._commits[next(iter(self._commits))]
         self._items.commit(item_id, previous if isinstance(previous, str) else None, self._heard)
-        if len(self._items) > MAX_ITEMS:
-            raise VendorUnavailable(
-                f"OpenAI transcribes none of the last {MAX_ITEMS} utterances",
-                vendor=VENDOR,
-                operation="transcribe",
-            )
         self._give_words()
 
     def _on_transcription(self, what: str, event: dict[str, Any]) -> None:
@@ -367,6 +361,12 @@ class TranscriptionSession:
         return max(0.0, seconds(self._sent - _bytes(at)))
 
     def _give_words(self) -> None:
+        if len(self._items) > MAX_ITEMS:
+            raise VendorUnavailable(
+                f"OpenAI transcribes none of the last {MAX_ITEMS} utterances",
+                vendor=VENDOR,
+                operation="transcribe",
+            )
         for final in self._items.take_finals():
             self._shown = ""
             self._give(Heard(final, final=True))

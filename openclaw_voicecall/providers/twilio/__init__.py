@@ -33,6 +33,9 @@ def voicecall_register_carriers(register: "Callable[[CarrierSpec], None]") -> No
         transfer=True,
         limits_duration=True,
         machine_detection=True,
+        finds_legs=True,
+        signature_headers=("x-twilio-signature",),
+        webhook_types=("application/x-www-form-urlencoded",),
     )
     register(
         CarrierSpec(

@@ -1,12 +1,9 @@
 """The carrier `twilio`."""
 
 import asyncio
-import logging
 import math
-from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,30 +22,25 @@ from openclaw_voicecall.api.spec import Runtime
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import (
     ConfigError,
-    VendorError,
     VendorRejected,
-    VendorTimeout,
-    VendorUnavailable,
 )
 from openclaw_voicecall.providers._mediastreams import MediaStreamsCodec
 from openclaw_voicecall.providers.twilio import twiml, webhooks
 from openclaw_voicecall.providers.twilio.account import credentials
 from openclaw_voicecall.providers.twilio.config import TwilioConfig
+from openclaw_voicecall.providers.twilio.dialling import Dialling
+from openclaw_voicecall.providers.twilio.refusals import NotInProgress
 from openclaw_voicecall.providers.twilio.rest import OutcomeUnknown, TwilioApi, is_gone, open_api
 from openclaw_voicecall.providers.twilio.signatures import SignatureCheck
 
-logger = logging.getLogger(__name__)
-
-LOOK_UP_AT = (0.2, 1.0, 2.5, 5.0, 10.0)
-"""Seconds after a dial of unknown outcome at which Twilio is asked for the call."""
-CLOCKS_APART = 5.0
-"""Seconds that Twilio's clock may be behind ours when a call is looked for by its time."""
 MAX_LIMIT = 14400.0
 """Seconds; Twilio's own limit of a call."""
 MAX_RING = 600
 """Seconds; Twilio lets no phone ring longer."""
-PLACED_KEPT = 100
-"""Own SIDs that are remembered; only those of the last seconds matter."""
+
+ANSWERING = (0.2, 0.4, 0.8)
+"""Seconds between attempts to take over a call. Twilio may say that it is not in progress: what we answer it with makes
+it so, and an engine that fails at once may be quicker than that answer."""
 
 _LIVE = frozenset({"queued", "initiated", "ringing", "in-progress"})
 _NOT_ANSWERED = frozenset({"queued", "initiated", "ringing"})
@@ -71,16 +63,13 @@ class TwilioCarrier:
         self._account_sid = account_sid
         self._signatures = signatures
         self._runtime = runtime
-        self._dialling: dict[str, _Dial] = {}
-        """Calls whose SID is not known yet, by our id."""
-        self._placed: deque[str] = deque(maxlen=PLACED_KEPT)
-        """SIDs of this process's last calls, which no other dial can have made."""
+        self._dialling = Dialling(api, runtime.clock)
 
     def verify(self, request: WebhookRequest, now: float) -> VerifiedWebhook:
         """Check that Twilio sent this for our account. Twilio signs no time. Raises `WebhookError`."""
         return webhooks.verify(
             request,
-            base_url=self._runtime.webhook_url("twilio"),
+            base_url=request.url,
             account_sid=self._account_sid,
             signatures=self._signatures,
         )
@@ -88,9 +77,7 @@ class TwilioCarrier:
     def parse(self, webhook: VerifiedWebhook) -> Sequence[CarrierEvent]:
         """The facts in it. Raises `MalformedWebhook`."""
         events = webhooks.parse(webhook)
-        dialling = self._dialling.get(webhooks.call_id_of(webhook))
-        if dialling is not None and not dialling.sid.done():
-            dialling.sid.set_result(webhook.params["CallSid"])
+        self._dialling.heard(webhooks.call_id_of(webhook), webhook.params["CallSid"])
         return events
 
     def reply(self, webhook: VerifiedWebhook, order: LegOrder) -> WebhookReply:
@@ -99,7 +86,7 @@ class TwilioCarrier:
         match order.action:
             case "stream":
                 over = self._url(webhooks.OVER, call_id)
-                text = twiml.stream(order.stream_url, order.fallback_text, over)
+                text = twiml.stream(order.stream_url, order.fallback_text, over, first_text=order.text)
             case "turn" if order.listen:
                 text = twiml.say_and_gather(
                     order.text,
@@ -133,12 +120,14 @@ class TwilioCarrier:
     async def place_call(self, request: PlaceCall) -> str:
         """Dial; returns the call's SID.
 
-        The request is sent once. Where its outcome stays open, the call is looked for, by a webhook that brings our
-        own id and in Twilio's list of calls, and taken over.
+        A request that Twilio was not reached with, or has no time for, is sent again a few times. Any other is sent
+        once: where its outcome stays open, the call is looked for, by a webhook that brings our own id and in Twilio's
+        list of calls, and taken over.
 
         Raises:
             VendorRejected: Twilio refuses; the message has its code and what to do.
-            VendorUnavailable: Twilio was not reached, or the outcome is still unknown after the last look.
+            VendorUnavailable: Twilio was not reached.
+            DialUnknown: The outcome is still unknown after the last look.
         """
         self.check_options(request.options)
         if "_" in (urlsplit(request.webhook_url).hostname or ""):
@@ -147,20 +136,24 @@ class TwilioCarrier:
                 vendor="twilio",
                 operation="place call",
             )
-        dial = _Dial(request, self._runtime.clock.wall(), asyncio.get_running_loop().create_future())
-        self._dialling[request.call_id] = dial
-        try:
-            try:
-                sid = await self._api.create_call(**self._call_parameters(request))
-            except (OutcomeUnknown, VendorTimeout) as error:
-                logger.warning(
-                    "call %s: the dial's outcome is unknown (%s); looking for it", request.call_id, error
-                )
-                sid = await self._look_up(dial, error)
-        finally:
-            del self._dialling[request.call_id]
-        self._placed.append(sid)
-        return sid
+        if request.max_duration > MAX_LIMIT:
+            raise VendorRejected(
+                f"Twilio ends every call after {MAX_LIMIT:g} s at the latest; set a smaller maxDurationSeconds",
+                vendor="twilio",
+                operation="place call",
+            )
+        return await self._dialling.dial(request, lambda: self._call_parameters(request))
+
+    async def find_legs(
+        self, *, to_number: str, from_number: str, since: float, until: float
+    ) -> Sequence[str]:
+        """SIDs of calls between two numbers that no dial of this process is known to have made.
+
+        Raises:
+            VendorUnavailable: One of them may be that of a dial which is under way.
+            VendorError: Twilio cannot be asked.
+        """
+        return await self._dialling.find(to_number, from_number, since, until)
 
     async def hang_up(self, leg: LegRef) -> None:
         """End the leg, whatever its state. A leg that is gone already counts as ended. Raises `VendorError`."""
@@ -204,6 +197,13 @@ class TwilioCarrier:
     async def take_over(self, leg: LegRef) -> None:
         """Take the leg off its stream, or back from a transfer: Twilio asks how to go on. Raises `VendorError`."""
         url = self._url(webhooks.OVER, leg.call_id)
+        for pause in ANSWERING:
+            try:
+                await self._api.update_call("take over the call", leg.carrier_call_id, url=url, method="POST")
+            except (NotInProgress, OutcomeUnknown):  # to be told twice does no harm
+                await asyncio.sleep(pause)
+            else:
+                return
         await self._api.update_call("take over the call", leg.carrier_call_id, url=url, method="POST")
 
     async def limit_duration(self, leg: LegRef, seconds: float) -> None:
@@ -238,7 +238,8 @@ class TwilioCarrier:
             return LegStatus(state="live")
         # A completed call tells nothing about who ended it.
         known = None if call.status == "completed" else webhooks.end_reason(call.status, call.direction)
-        return LegStatus(state="ended", reason=known)
+        answered = call.ended - call.duration if call.ended is not None and call.duration else None
+        return LegStatus(state="ended", reason=known, answered_at=answered, ended_at=call.ended)
 
     def _url(self, purpose: str, call_id: str, base: str = "") -> str:
         return webhooks.own_url(
@@ -272,62 +273,6 @@ class TwilioCarrier:
                 "async_amd_status_callback_method": "POST",
             }
         return parameters
-
-    async def _look_up(self, dial: "_Dial", cause: VendorError) -> str:
-        """Find the call that a dial of unknown outcome may have made. Raises `VendorUnavailable`."""
-        clock, begun = self._runtime.clock, self._runtime.clock.monotonic()
-        found: set[str] = set()
-        for moment in LOOK_UP_AT:
-            await asyncio.wait((dial.sid,), timeout=max(0.0, moment - (clock.monotonic() - begun)))
-            if not dial.sid.done():
-                found = await self._candidates(dial)
-            if dial.sid.done():
-                return dial.sid.result()
-            if len(found) == 1 and not self._has_rival(dial):
-                return found.pop()
-        which = f"; it may be one of {', '.join(sorted(found))}" if found else ""
-        raise VendorUnavailable(
-            f"whether the call was placed is unknown, and it is not placed again: {cause}{which}",
-            vendor="twilio",
-            operation="place call",
-            status=cause.status,
-            request_id=cause.request_id,
-        )
-
-    async def _candidates(self, dial: "_Dial") -> set[str]:
-        """Calls between the two numbers, as young as the dial, that no other dial of ours is known to have made."""
-        try:
-            calls = await self._api.find_calls(dial.request.to_number, dial.request.from_number)
-        except VendorError as error:
-            logger.warning("call %s cannot be looked for: %s", dial.request.call_id, error)
-            return set()
-        return {
-            call.sid
-            for call in calls
-            if call.direction == "outbound-api"
-            and call.created >= dial.since - CLOCKS_APART
-            and call.sid not in self._placed
-        }
-
-    def _has_rival(self, dial: "_Dial") -> bool:
-        """Whether another dial between the same numbers is open, which may have made the call as well."""
-        return any(
-            other is not dial
-            and other.request.to_number == dial.request.to_number
-            and other.request.from_number == dial.request.from_number
-            for other in self._dialling.values()
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Dial:
-    """A call that Twilio has been asked for."""
-
-    request: PlaceCall
-    since: float
-    """Unix seconds of the request."""
-    sid: asyncio.Future[str]
-    """Set by the first webhook that brings our own id."""
 
 
 @asynccontextmanager

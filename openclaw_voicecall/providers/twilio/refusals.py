@@ -2,6 +2,7 @@
 
 from openclaw_voicecall.errors import VendorAuthError, VendorError, VendorRateLimited, VendorRejected
 
+NOT_IN_PROGRESS = 21220
 _KEYS = "check twilio.accountSid and twilio.authToken (TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN)"
 _REGION = "a region other than us1 has a token of its own"
 _GEO = "the account may not call there; allow the country under Voice > Geographic Permissions in Twilio's console"
@@ -30,9 +31,13 @@ FIXES: dict[int, str] = {
     21216: _GEO,
     21217: _TO,
     21219: "a trial account calls verified numbers only; verify the number in Twilio's console or upgrade",
-    21220: "the call is in no state in which this can be done",
+    NOT_IN_PROGRESS: "the call is in no state in which this can be done",
     32205: _GEO,
 }
+
+
+class NotInProgress(VendorRejected):
+    """The call is over, or it is not answered yet."""
 
 
 def refusal(
@@ -65,7 +70,7 @@ def refusal(
         kind = VendorRateLimited
     # Geography and verified numbers come as 403 or 400, depending on the product; they are no matter of keys.
     if code is not None and code not in (20003, 20429) and code in FIXES:
-        kind = VendorRejected
+        kind = NotInProgress if code == NOT_IN_PROGRESS else VendorRejected
     fix = FIXES.get(code or 0) or (f"{_KEYS}; {_REGION}" if kind is VendorAuthError else "")
     return kind(
         f"{text}; {fix}" if fix else text,

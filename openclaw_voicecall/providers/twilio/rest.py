@@ -1,7 +1,7 @@
 """Twilio's REST API, as far as a phone line needs it, through the official SDK.
 
 No request is ever repeated here. `OutcomeUnknown` tells the one kind of failure after which a call may have been
-placed all the same.
+placed all the same, `NotSent` the one after which it cannot.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -39,6 +40,10 @@ class OutcomeUnknown(VendorUnavailable):
     """The request may have reached Twilio, and it may have been carried out."""
 
 
+class NotSent(VendorUnavailable):
+    """Twilio was not reached at all: its name is unknown, or nobody takes the connection."""
+
+
 class _Answer(Exception):
     """An HTTP answer that is no success."""
 
@@ -58,6 +63,10 @@ class CallFound:
     direction: str
     created: float
     """Unix seconds."""
+    ended: float | None = None
+    """Unix seconds."""
+    duration: float = 0.0
+    """Seconds that it was talked; 0 as long as that is not known."""
 
 
 class _HttpClient:
@@ -74,6 +83,8 @@ class _HttpClient:
         silent = logging.Logger("twilio.silent", level=logging.CRITICAL + 1)
         self._client = AsyncTwilioHttpClient(logger=silent)
         self._base_url = base_url
+        self.told: float | None = None
+        """Unix seconds by Twilio's clock when it last answered."""
 
     async def request(self, method: str, url: str, **arguments: Any) -> Any:
         """Send one request. Raises `_Answer` for anything but 2xx."""
@@ -85,6 +96,7 @@ class _HttpClient:
         credentials = base64.b64encode(f"{name}:{key}".encode()).decode("ascii")
         headers = {**arguments.pop("headers"), "Authorization": f"Basic {credentials}"}
         response = await self._client.request(method, url, headers=headers, **arguments)
+        self.told = _date(response.headers.get("Date", ""))
         if not 200 <= response.status_code < 300:
             raise _Answer(response.status_code, response.text, response.headers)
         return response
@@ -97,7 +109,7 @@ class _HttpClient:
 class TwilioApi:
     """The calls of one account.
 
-    Every method raises `VendorUnavailable` when Twilio was not reached, `OutcomeUnknown` or `VendorTimeout` when it
+    Every method raises `NotSent` when Twilio was not reached, `OutcomeUnknown` or `VendorTimeout` when it
     may have been, and `VendorRejected` or one of its kin when it refused.
 
     Args:
@@ -106,6 +118,12 @@ class TwilioApi:
 
     def __init__(self, client: Any) -> None:
         self.client = client
+
+    @property
+    def now(self) -> float | None:
+        """Unix seconds by Twilio's clock when it last answered; None where it did not say."""
+        told: float | None = self.client.http_client.told
+        return told
 
     async def create_call(self, **parameters: Any) -> str:
         """Place a call; returns its SID. The parameters are those of the SDK."""
@@ -133,7 +151,9 @@ class TwilioApi:
         """How a call stands."""
         call = await asked("fetch call", self.client.calls(sid).fetch_async())
         created = call.date_created.timestamp() if call.date_created is not None else 0.0
-        return CallFound(sid, str(call.status), str(call.direction), created)
+        ended = call.end_time.timestamp() if call.end_time is not None else None
+        talked = _seconds(str(call.duration)) or 0.0
+        return CallFound(sid, str(call.status), str(call.direction), created, ended, talked)
 
 
 @asynccontextmanager
@@ -174,9 +194,7 @@ async def asked(operation: str, request: Awaitable[T]) -> T:
     except _Answer as answer:
         raise _failure(operation, answer) from None
     except aiohttp.ClientConnectorError as error:
-        raise VendorUnavailable(
-            f"Twilio cannot be reached: {error}", vendor="twilio", operation=operation
-        ) from error
+        raise NotSent(f"Twilio cannot be reached: {error}", vendor="twilio", operation=operation) from error
     except TimeoutError as error:
         raise VendorTimeout(
             f"Twilio did not answer within {REQUEST_LIMIT:g} s", vendor="twilio", operation=operation
@@ -218,6 +236,13 @@ def _failure(operation: str, answer: _Answer) -> VendorError:
         request_id=request_id,
         retry_after=_seconds(answer.headers.get("Retry-After", "")),
     )
+
+
+def _date(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _seconds(text: str) -> float | None:

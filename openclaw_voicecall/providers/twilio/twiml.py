@@ -28,12 +28,13 @@ def nothing() -> str:
     return _text(_response())
 
 
-def stream(url: str, fallback_text: str, over_url: str) -> str:
-    """Give the call's audio to us over a WebSocket.
+def stream(url: str, fallback_text: str, over_url: str, *, first_text: str = "") -> str:
+    """Give the call's audio to us over a WebSocket, after Twilio has said `first_text`, if that is not empty.
 
     Should the stream not come about, or end while the call goes on, Twilio says `fallback_text` and asks `over_url`.
     """
     response = _response()
+    _say(response, first_text, {})
     SubElement(SubElement(response, "Connect"), "Stream", {"url": url})
     _say(response, fallback_text, {})
     _redirect(response, over_url)

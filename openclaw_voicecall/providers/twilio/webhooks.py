@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from openclaw_voicecall.api.carrier import CarrierEvent, VerifiedWebhook, WebhookRequest
+from openclaw_voicecall.config.callers import is_anonymous
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import InvalidSignature, MalformedWebhook, WebhookTooLarge
 
@@ -59,12 +60,6 @@ _DIGITS: Final = re.compile(r"[0-9A-Da-d*#]{0,64}")
 _CALL_SID: Final = re.compile(r"CA[0-9A-Za-z]{32}")
 _OWN_WORD: Final = re.compile(r"[0-9A-Za-z_-]{1,128}")
 _PARTY: Final = re.compile(r"\+?[0-9]{1,20}|[+ ]?[A-Za-z]{0,20}|(?:sips?|client):[\x21-\x7e]{1,255}")
-_KEYPAD: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "22233344455566677778889999")
-_NO_CALLER_ID: Final = frozenset(
-    word.translate(_KEYPAD)
-    for word in ("ANONYMOUS", "BLOCKED", "PRIVATE", "RESTRICTED", "UNAVAILABLE", "UNKNOWN")
-)
-"""Callers without a number come as these words, spelled on a keypad: `+266696687` is ANONYMOUS."""
 
 
 class Signatures(Protocol):
@@ -201,8 +196,8 @@ def _event(
 
 def _caller_id(party: str) -> str:
     """The caller's number; empty for callers that hide it."""
-    digits = party.lstrip("+")
-    return party if ":" in party or (digits.isdecimal() and digits not in _NO_CALLER_ID) else ""
+    named = ":" in party or party.lstrip("+").isdecimal()
+    return party if named and not is_anonymous(party) else ""
 
 
 def _why(params: Mapping[str, str]) -> str:

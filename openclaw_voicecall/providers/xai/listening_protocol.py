@@ -36,6 +36,10 @@ _LANGUAGES: Final = frozenset(
 
 LONGEST: Final = 1e6
 """Seconds; no stream is longer, and a time beyond is none."""
+LONGEST_TEXT: Final = 20_000
+"""Characters of one utterance that are kept."""
+MOST_WORDS: Final = 100_000
+"""Words of one stream that are remembered, to know them again; a day of talk."""
 
 
 def query(
@@ -222,7 +226,8 @@ class XaiListening:
         if self._repeats_chunks(piece):
             self._chunks.clear()
             self._locked = None
-        self._chunks.append(text)
+        if sum(map(len, self._chunks)) < LONGEST_TEXT:
+            self._chunks.append(text)
         if piece.stretch is not None:
             self._locked = (self._locked or piece.stretch)[0], piece.stretch[1]
 
@@ -249,7 +254,8 @@ class XaiListening:
             tail_stretch=(locked[1], until) if locked and tail and until is not None else None,
             forced=forced,
         )
-        self._said += plain
+        if len(self._said) < MOST_WORDS:
+            self._said += plain
         self._chunks.clear()
         self._locked = None
         self._interim, self._interim_is_whole, self._shown = "", False, False
@@ -296,7 +302,7 @@ def _repeats(later: Stretch, earlier: Stretch) -> bool:
 
 
 def _join(*parts: str) -> str:
-    return " ".join(part for part in parts if part)
+    return " ".join(part for part in parts if part)[:LONGEST_TEXT]
 
 
 def _plain(words: list[str]) -> list[str]:
@@ -306,7 +312,7 @@ def _plain(words: list[str]) -> list[str]:
 
 def _text(message: Mapping[str, Any], key: str = "text") -> str:
     value = message.get(key)
-    return " ".join(value.split())[:20_000] if isinstance(value, str) else ""
+    return " ".join(value.split())[:LONGEST_TEXT] if isinstance(value, str) else ""
 
 
 def _piece(message: Mapping[str, Any]) -> Piece:

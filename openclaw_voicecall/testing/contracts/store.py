@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from openclaw_voicecall.api.store import (
+    ANSWERS_KEPT,
     CallRecord,
     CallStore,
     CallTimes,
     JournalEntry,
     TranscriptLine,
     TurnLatency,
+    WebhookAnswer,
 )
 from openclaw_voicecall.errors import StoreError
 
@@ -72,6 +74,20 @@ def example_entry(seq: int, call_id: str = "call-1", **changes: Any) -> JournalE
         **changes,
     }
     return JournalEntry(**values)
+
+
+def example_answer(replay_key: str = "key-1", **changes: Any) -> WebhookAnswer:
+    """An answer to a webhook; `changes` replaces fields."""
+    values: dict[str, Any] = {
+        "carrier": "loopback",
+        "replay_key": replay_key,
+        "at": 1_760_000_000.25,
+        "status": 200,
+        "content_type": "text/xml",
+        "body": b"<Response>\x00\xff</Response>",
+        **changes,
+    }
+    return WebhookAnswer(**values)
 
 
 class StoreContract(ABC):
@@ -268,6 +284,38 @@ class StoreContract(ABC):
         await store.append_journal([example_entry(1, "early")])
         assert list(await store.journal("early")) == [example_entry(1, "early")]
         assert await store.get_call("early") is None
+        await store.close()
+
+    async def test_answers_to_webhooks_are_kept_oldest_first(self, tmp_path: Path) -> None:
+        store = await self.open_store(tmp_path)
+        assert list(await store.answers(since=0.0)) == []
+        kept = [example_answer(f"key-{number}", at=100.0 - number) for number in range(3)]
+        for answer in kept:
+            await store.put_answer(answer)
+        assert list(await store.answers(since=0.0)) == kept, "as they were given, whatever the clock said"
+        assert list(await store.answers(since=99.0)) == kept[:2]
+        await store.close()
+        again = await self.open_store(tmp_path)
+        assert list(await again.answers(since=0.0)) == kept
+        await again.close()
+
+    async def test_the_first_answer_to_a_webhook_stays(self, tmp_path: Path) -> None:
+        store = await self.open_store(tmp_path)
+        await store.put_answer(example_answer())
+        await store.put_answer(example_answer(body=b"another", at=1_760_000_009.0))
+        await store.put_answer(example_answer(carrier="other", body=b"another carrier's"))
+        assert [answer.body for answer in await store.answers(since=0.0)] == [
+            example_answer().body,
+            b"another carrier's",
+        ]
+        await store.close()
+
+    async def test_only_the_newest_answers_to_webhooks_are_kept(self, tmp_path: Path) -> None:
+        store = await self.open_store(tmp_path)
+        many = ANSWERS_KEPT + 20
+        await asyncio.gather(*(store.put_answer(example_answer(f"key-{number}")) for number in range(many)))
+        found = [answer.replay_key for answer in await store.answers(since=0.0)]
+        assert found == [f"key-{number}" for number in range(many - ANSWERS_KEPT, many)]
         await store.close()
 
     async def test_everything_is_there_after_closing_and_opening_again(self, tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ TOKEN = re.compile(r"\s*(?:\w+|[^\w\s])|\s+")
 COMMENT = b": OPENROUTER PROCESSING\n\n"
 HTML = "<!doctype html><title>Welcome</title><p>This network wants you to log in."
 
+WRONG_SHAPE = {"choices": "none", "delta": None}
+
 Reply = str | Mapping[str, Any]
 """What the model says: text, or `content`, `reasoning`, `reasoning_content`, `tool_calls` and `comments` by name.
 
@@ -86,6 +88,9 @@ class ChatEmulator(AnsweringEmulator):
         "error-in-stream": "the stream tells of an error half way, and ends",
         "slow": "a token comes every `seconds`, 1 unless told",
         "html": "200 and a web page, as from a captive portal",
+        "truncated": "half of the reply comes, and the stream ends in good order, without a finish",
+        "no-json": "200 and a body that is no JSON, and no event either",
+        "wrong-shape": "events are JSON of another shape",
         "trickle": "tokens come for ever, every `seconds`, 0.05 unless told",
     }
 
@@ -208,8 +213,10 @@ class ChatEmulator(AnsweringEmulator):
         if name in {"hang-mid-stream", "trickle", "cut"}:
             break_off(request)
             return web.Response(status=500)
-        if name == "rubbish":
+        if name in {"rubbish", "truncated"}:
             return web.Response(text='{"id": "chatcmpl-', content_type="application/json")
+        if name == "wrong-shape":
+            return web.json_response(WRONG_SHAPE)
         choice = {"index": 0, "message": answer.message, "logprobs": None, "finish_reason": answer.finish}
         head = _head("chat.completion", body["model"])
         return web.json_response({**head, "choices": [choice], "usage": answer.usage(body)})
@@ -252,11 +259,15 @@ class ChatEmulator(AnsweringEmulator):
         if fault == "error-in-stream":
             await response.write(b"data: " + json.dumps(SERVER_ERROR.body).encode() + b"\n\n")
             await response.write_eof()
+        if fault == "wrong-shape":
+            await response.write(b"data: " + json.dumps(WRONG_SHAPE).encode() + b"\n\n")
+        if fault == "truncated":
+            await response.write_eof()
         if fault == "hang-mid-stream":
             await self.streams.pause()
         if fault in {"hang-mid-stream", "cut"}:
             break_off(request)
-        return fault in {"error-in-stream", "hang-mid-stream", "cut"}
+        return fault in {"error-in-stream", "hang-mid-stream", "cut", "truncated"}
 
 
 @dataclass(slots=True)
@@ -329,6 +340,8 @@ def _failure(fault: Fault, model: str) -> web.Response | None:
         return web.json_response({"code": "Some requested entity was not found", "error": said}, status=404)
     if fault.name == "html":
         return web.Response(text=HTML, content_type="text/html")
+    if fault.name == "no-json":
+        return web.Response(text="Bad gateway, sort of", content_type="text/event-stream")
     problems = {
         "404-model": unknown_model(model),
         "429": rate_limited(float(fault.options.get("retry_after", 1))),

@@ -16,9 +16,11 @@ from openclaw_voicecall.testing.emulators.elevenlabs_rules import (
     QUOTA,
     WITHOUT_SOCKETS,
     Complaint,
+    bytes_per_second,
     key_complaint,
     render,
     request_complaint,
+    silence_like,
     unknown_voice,
 )
 from openclaw_voicecall.testing.emulators.elevenlabs_sockets import Socket, handshake_complaint
@@ -26,6 +28,7 @@ from openclaw_voicecall.testing.emulators.streams import AnsweringEmulator, brea
 from openclaw_voicecall.testing.emulators.voices import babble
 
 VOICES = ("21m00Tcm4TlvDq8ikWAM", "54noaetjxv80HAvkIbfQ")
+PORTAL = "<!doctype html><title>Welcome</title><p>This network wants you to log in."
 SIZES = (701, 1, 1333, 160, 97, 2111)
 """Bytes of the chunks; nothing promises that they are whole samples or frames."""
 
@@ -66,8 +69,12 @@ class ElevenLabsEmulator(AnsweringEmulator):
         "429": "too many requests at once; a socket is refused at the handshake",
         "500": "the server fails; on a socket an error and its end",
         "empty": "no sound: 200 without a byte, or no audio on the socket",
+        "silent": "a recording of silence, as long as the sound would be",
+        "json": "200 and a JSON document in place of the sound; on a socket frames of another shape",
+        "html": "200 and a web page, as from a captive portal; on a socket messages that are no JSON",
         "slow": "the sound comes after `seconds`, 1 unless told",
         "cut": "the connection breaks in the middle of the sentence",
+        "trickle": "over HTTP the sound comes `times_slower` (4) than it lasts",
         "hang": "no sound ever comes, nor an end",
         "close": "sockets only: closed in order in the middle of the sentence, with `code`, 1011 unless told",
     }
@@ -154,8 +161,12 @@ class ElevenLabsEmulator(AnsweringEmulator):
         return complaint, body
 
     async def _answer(self, request: web.Request, voice: str, body: dict[str, Any]) -> web.StreamResponse:
-        fault = self.take_fault("empty", "slow", "cut", "hang")
+        fault = self.take_fault("empty", "silent", "json", "html", "slow", "cut", "trickle", "hang")
         name = fault.name if fault else ""
+        if name == "json":
+            return web.json_response({"detail": {"status": "ok", "message": "queued"}})
+        if name == "html":
+            return web.Response(text=PORTAL, content_type="text/html")
         if name == "hang":
             await self.streams.pause()
             break_off(request)
@@ -168,16 +179,19 @@ class ElevenLabsEmulator(AnsweringEmulator):
         sound = b""
         if name != "empty":
             sound = self.say(body["text"], voice=voice, model=model, transport=transport, output_format=shape)
+        if name == "silent":
+            sound = silence_like(sound, shape)
         if name == "cut":
             sound = sound[: len(sound) // 2]
         kind = "audio/basic" if shape == "ulaw_8000" else "audio/pcm"
         response = web.StreamResponse(headers={"Content-Type": kind})
         response.enable_chunked_encoding()
         await response.prepare(request)
+        slower = float(fault.options.get("times_slower", 4.0)) if fault and name == "trickle" else 0.0
         for piece in pieces(sound, *SIZES):
             self.stamp("audio", body["text"])
             await response.write(piece)
-            await self.streams.pause(self.chunk_delay)
+            await self.streams.pause(self.chunk_delay + slower * len(piece) / bytes_per_second(shape))
         if name == "cut":
             break_off(request)
         else:

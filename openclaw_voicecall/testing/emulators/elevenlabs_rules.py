@@ -153,6 +153,11 @@ def settings_complaint(
     return None
 
 
+def bytes_per_second(output_format: str) -> int:
+    """Of a raw format."""
+    return 2 * int(output_format.removeprefix("pcm_")) if output_format.startswith("pcm_") else 8000
+
+
 def render(ulaw: bytes, output_format: str) -> bytes:
     """Mu-law at 8 kHz in another raw format. Other rates repeat samples; they need no beauty."""
     if output_format == "ulaw_8000":
@@ -162,6 +167,11 @@ def render(ulaw: bytes, output_format: str) -> bytes:
     rate = int(output_format.removeprefix("pcm_"))
     samples = np.frombuffer(ulaw_to_pcm(ulaw), "<i2")
     return samples[np.arange(len(samples) * rate // 8000) * 8000 // rate].tobytes()
+
+
+def silence_like(sound: bytes, output_format: str) -> bytes:
+    """A recording of silence that is as long as a sound."""
+    return {"ulaw_8000": b"\xff", "alaw_8000": b"\xd5"}.get(output_format, b"\0") * len(sound)
 
 
 def _complaints(query: Mapping[str, str], body: Mapping[str, Any]) -> Iterator[Complaint]:

@@ -24,6 +24,7 @@ from openclaw_voicecall.testing.emulators.elevenlabs_rules import (
     Complaint,
     format_complaint,
     settings_complaint,
+    silence_like,
 )
 from openclaw_voicecall.testing.emulators.serving import Fault
 from openclaw_voicecall.testing.emulators.streams import Streams, break_off, pieces
@@ -55,6 +56,12 @@ IDLE = (
     " make sure to either feed the input in the timely manner, or to send the end of input text (empty string"
     ' "") when done.'
 )
+FAULTS = ("quota", "500", "empty", "silent", "json", "html", "slow", "cut", "hang", "close")
+"""What may happen to an utterance."""
+RUBBISH = {
+    "json": '{"audio": 7, "isFinal": "soon", "detail": ["queued"]}',
+    "html": "<!doctype html><p>Welcome",
+}
 SORRY = "We are sorry, something went wrong. You are not charged for this request."
 
 
@@ -248,7 +255,7 @@ class Socket:
             await self.close(1000)
 
     async def _utter(self, context: "_Context", text: str) -> None:
-        fault = self._studio.take_fault("quota", "500", "empty", "slow", "cut", "hang", "close")
+        fault = self._studio.take_fault(*FAULTS)
         name, options = (fault.name, fault.options) if fault else ("", {})
         if name == "quota":
             await self._end(QUOTA.code, QUOTA.message)
@@ -256,7 +263,9 @@ class Socket:
             await self._end("internal_server_error", SORRY)
         elif name == "hang":
             await self._studio.streams.pause()
-        if name in {"quota", "500", "hang", "empty"}:
+        elif name in RUBBISH:
+            await self._ws.send_str(RUBBISH[name])
+        if name in {"quota", "500", "hang", "empty", *RUBBISH}:
             return
         if name == "slow":
             await self._studio.streams.pause(float(options.get("seconds", 1.0)))
@@ -268,6 +277,8 @@ class Socket:
             output_format=self._format,
             context=context.name if self._many else "",
         )
+        if name == "silent":
+            sound = silence_like(sound, self._format)
         whole, at = len(sound), 0
         if name in {"cut", "close"}:
             sound = sound[: whole // 2]

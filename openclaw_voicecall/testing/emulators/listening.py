@@ -22,6 +22,8 @@ FAULTS: Final[Mapping[str, str]] = {
     "hang": "the handshake is never answered",
     "close": "the stream is closed in the middle",
     "cut": "the connection breaks in the middle",
+    "deaf": "audio is taken and thrown away, in open streams too",
+    "close-now": "an open stream is closed at its next audio",
     "quiet": "the stream stays open and says nothing once it has started",
     "ignore-finalize": "an order to finish the utterance is not answered",
     "late-finalize": "an order to finish the utterance is answered late",
@@ -47,7 +49,7 @@ class ListeningEmulator(Emulator):
     """A vendor that hears raw audio on a WebSocket and says its words. A subclass adds `listen` as a route.
 
     Fault options: `seconds` of audio before `close` and `cut` (0.5), or of delay for `late-finalize` (1); `code` and
-    `reason` for `close` (1011 and the vendor's own).
+    `reason` for `close` and `close-now` (1011 and the vendor's own).
 
     Args:
         port: TCP port; 0 for any free one.
@@ -229,6 +231,11 @@ class ListeningSocket:
     async def _hear(self, audio: bytes) -> bool:
         """Report what is heard in audio; False when a fault came between."""
         self._record.audio += audio
+        if self._owner.take_fault("deaf"):
+            return False
+        if fault := self._owner.take_fault("close-now"):
+            await self._close_for(fault)
+            return False
         if self._fault is not None and await self._fail(self._fault):
             return False
         for heard in await self._ear.push(audio):
@@ -240,11 +247,14 @@ class ListeningSocket:
         if fault.name not in ("close", "cut") or not self._is_due(fault):
             return False
         if fault.name == "close":
-            code, reason = fault.options.get("code", 1011), fault.options.get("reason", self.CLOSED)
-            await self._socket.close(code=code, message=str(reason).encode())
+            await self._close_for(fault)
         else:
             break_off(self._request)
         return True
+
+    async def _close_for(self, fault: Fault) -> None:
+        code, reason = fault.options.get("code", 1011), fault.options.get("reason", self.CLOSED)
+        await self._socket.close(code=code, message=str(reason).encode())
 
     def _is_due(self, fault: Fault) -> bool:
         due: float = fault.options.get("seconds", 0.5) * RATE

@@ -33,6 +33,9 @@ EVENTS = (
 )
 SHORTEST_COMMIT_MS = 100
 HOUR_IS_OVER = "Your session hit the maximum duration of 60 minutes."
+SERVER_ERROR = "The server had an error while processing your request."
+GIBBERISH = ("{no JSON", "[]", '"text"', "{}", '{"type": 7}', '{"type": "input_audio_buffer.speech_started"}')
+"""What a client that reads carefully passes over: no JSON, no object, no event, an event without its fields."""
 NO_SESSION = "Missing required parameter: 'session'."
 
 
@@ -225,6 +228,8 @@ class Connection:
             raise SessionRefused(text, "invalid_value", "audio") from None
         session = self._session
         session.appends += 1
+        if await self._lie_at_once():
+            return
         if not session.ready:
             # The vendor's default is PCM at 24 kHz and no transcription: what a phone sends yields nothing.
             if not session.early:
@@ -238,6 +243,23 @@ class Connection:
         end = self._end.options if self._end else {"seconds": 0}
         if "seconds" not in end and session.appends == end.get("appends", 1):
             await self._carry_out_end()
+
+    async def _lie_at_once(self) -> bool:
+        """Carry out a fault that strikes sessions that are open already; whether the audio is lost by it."""
+        match self._emulator.take_fault("deaf", "close-now", "error-event", "gibberish"):
+            case Fault(name="deaf"):
+                return True
+            case Fault(name="close-now") as fault:
+                await self._break_off(fault)
+                return True
+            case Fault(name="error-event"):
+                error = {"type": "server_error", "code": None, "message": SERVER_ERROR}
+                await self._send("error", error={**error, "param": None, "event_id": None})
+            case Fault(name="gibberish"):
+                for text in GIBBERISH:
+                    with suppress(ConnectionError):
+                        await self._socket.send_str(text)
+        return False
 
     async def _detect(self, audio: bytes) -> None:
         if self._vad is None or self._quiet:

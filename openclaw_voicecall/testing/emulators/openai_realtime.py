@@ -24,8 +24,9 @@ class OpenAIRealtimeEmulator(SessionEmulator):
     """Realtime transcription.
 
     Fault options: `seconds` for `slow-start`; `seconds` after the handshake or a number of `appends` for `close` and
-    `expire`, which otherwise come with the first append; a close `code` for `close` and `close-after-speech-started`,
-    which otherwise break the connection off without one; `error=False` for `expire` to close without the event.
+    `expire`, which otherwise come with the first append; a close `code` for `close`, `close-now` and
+    `close-after-speech-started`, which otherwise break the connection off without one; `error=False` for `expire` to
+    close without the event.
 
     Args:
         port: TCP port; 0 for any free one.
@@ -53,6 +54,10 @@ class OpenAIRealtimeEmulator(SessionEmulator):
         "out-of-order": "the transcript of an utterance comes after that of the next one",
         "empty-transcript": "an utterance is heard and has no words",
         "drop-deltas": "an utterance has no deltas, only its completed transcript",
+        "deaf": "audio is taken and thrown away, in open sessions too",
+        "close-now": "an open session is closed at its next audio",
+        "error-event": "an open session tells of an error of the server's, and goes on",
+        "gibberish": "an open session gets messages that are no events",
     }
 
     def __init__(

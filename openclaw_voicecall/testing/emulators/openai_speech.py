@@ -28,6 +28,7 @@ OLD_VOICES = ("alloy", "ash", "coral", "echo", "fable", "onyx", "nova", "sage", 
 VOICES = (*OLD_VOICES, "ballad", "verse", "marin", "cedar")
 FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
 PARAMETERS = {"model", "voice", "input", "response_format", "instructions", "speed", "stream_format"}
+PORTAL = "<!doctype html><title>Welcome</title><p>This network wants you to log in."
 LONGEST = 4096
 """Characters of one request."""
 SIZES = (4801, 3, 9599, 1, 2047)
@@ -71,6 +72,9 @@ class OpenAISpeechEmulator(AnsweringEmulator):
         "500": "the server fails",
         "quota": "429, because the money is used up",
         "empty": "200 without a byte of sound",
+        "silent": "a recording of silence, as long as the sound would be",
+        "json": "200 and a JSON document in place of the sound",
+        "html": "200 and a web page, as from a captive portal",
         "slow": "the first byte comes after `seconds`, 1 unless told",
         "cut": "the connection breaks in the middle of the sentence",
         "hang": "no byte ever comes",
@@ -127,8 +131,12 @@ class OpenAISpeechEmulator(AnsweringEmulator):
         return _failure(fault) if fault else None
 
     async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-        fault = self.take_fault("empty", "slow", "cut", "hang")
+        fault = self.take_fault("empty", "silent", "json", "html", "slow", "cut", "hang")
         name = fault.name if fault else ""
+        if name == "json":
+            return web.json_response({"status": "ok"})
+        if name == "html":
+            return web.Response(text=PORTAL, content_type="text/html")
         if name == "hang":
             await self.streams.pause()
             break_off(request)
@@ -138,6 +146,8 @@ class OpenAISpeechEmulator(AnsweringEmulator):
         said = Said(body["input"], body["voice"], body["model"], body.get("instructions") or "")
         self.spoken.append(said)
         sound = b"" if name == "empty" else speech(said.text, said.voice)
+        if name == "silent":
+            sound = bytes(len(sound))
         if name == "cut":
             sound = sound[: len(sound) // 2]
         response = web.StreamResponse(headers={"Content-Type": "audio/pcm"})

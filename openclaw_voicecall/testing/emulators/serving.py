@@ -1,12 +1,14 @@
 """What all emulators share: a server on loopback, a list of what was refused, and faults that are switched on."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from aiohttp import web
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,11 @@ class Emulator:
         """What the client did wrong, oldest first. A correct client leaves it empty."""
         self.moments: list[Moment] = []
         """When what came and went, for those who measure."""
+        self.taken: list[str] = []
+        """Names of the faults that had an occasion, in order."""
         self._faults: list[Fault] = []
+        self._serving: set[object] = set()
+        """Connections with a request under way."""
         self._runner: web.AppRunner | None = None
 
     @property
@@ -100,6 +106,7 @@ class Emulator:
         """The oldest switched-on fault with one of these names, used up by one; None when all is well."""
         for fault in self._faults:
             if fault.name in names:
+                self.taken.append(fault.name)
                 if fault.times:
                     fault.times -= 1
                     if not fault.times:
@@ -115,9 +122,16 @@ class Emulator:
         """Note that something happens now."""
         self.moments.append(Moment(time.monotonic(), what, about))
 
+    def close_idle(self) -> None:
+        """Close the connections that no request uses, as every vendor does after a while."""
+        if self._runner is not None and self._runner.server is not None:
+            for connection in self._runner.server.connections:
+                if connection not in self._serving:
+                    connection.force_close()
+
     async def __aenter__(self) -> Self:
         """Serve."""
-        app = web.Application(client_max_size=16 * 2**20)
+        app = web.Application(client_max_size=16 * 2**20, middlewares=[self._note_serving])
         app.router.add_get("/_emulator", self._tell)
         app.router.add_post("/_emulator/faults", self._switch_on)
         app.router.add_delete("/_emulator/faults", self._switch_off)
@@ -137,6 +151,14 @@ class Emulator:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+    @web.middleware
+    async def _note_serving(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._serving.add(request.protocol)
+        try:
+            return await handler(request)
+        finally:
+            self._serving.discard(request.protocol)
 
     async def _tell(self, request: web.Request) -> web.Response:
         return web.json_response(

@@ -49,6 +49,8 @@ class TwilioEmulator(Emulator):
         clips: Learns what the carrier says in `<Say>`.
         answer_limit: Seconds in which the application has to answer; 15 at Twilio.
         ports: Which port is signed in webhooks.
+        stream_port: Port on this machine to which media sockets are opened, where it is not the one that they were
+            asked to: of a `FaultProxy`, which then harms streams and leaves webhooks alone.
     """
 
     vendor: ClassVar[str] = "twilio"
@@ -64,6 +66,7 @@ class TwilioEmulator(Emulator):
         "callbacks-lost": "a status callback is not sent",
         "twiml-fetched-twice": "TwiML is asked for again with the same idempotency token; the second answer counts",
         "media-dropped": "the media socket breaks `seconds` (0.5) after start",
+        "media-unread": "a stream is read no more `seconds` (2) after start, although the caller's audio goes on",
         "media-refused": "a stream is never opened; the call goes on with the verb after it",
         "stream-never-starts": "a media socket is opened and says connected, but never start",
         "malformed-frames": "a stream carries messages that Twilio would never send",
@@ -83,6 +86,7 @@ class TwilioEmulator(Emulator):
         clips: ClipBook | None = None,
         answer_limit: float = ANSWER_LIMIT,
         ports: Ports = "as-is",
+        stream_port: int | None = None,
     ) -> None:
         super().__init__(port=port)
         self.account_sid = account_sid
@@ -105,6 +109,8 @@ class TwilioEmulator(Emulator):
         """Who is at the numbers that calls are transferred to; somebody who answers, where nothing is said."""
         self.voice: Callable[[str], bytes] = babble
         """Renders what the carrier says in mu-law."""
+        self.stream_port = stream_port
+        """Where media sockets are opened to, if not where they were asked to."""
         self._recognizer, self._clips = recognizer, clips
         self._placed: asyncio.Queue[Call] = asyncio.Queue()
         self.courier = Courier(
@@ -215,9 +221,10 @@ class TwilioEmulator(Emulator):
         """A stream for a call; None where a fault has it never opened."""
         if self.take_fault("media-refused"):
             return None
-        dropped = self.take_fault("media-dropped")
+        dropped, unread = self.take_fault("media-dropped"), self.take_fault("media-unread")
         faults = StreamFaults(
             cut_after=None if dropped is None else float(dropped.options.get("seconds", 0.5)),
+            unread_after=None if unread is None else float(unread.options.get("seconds", 2.0)),
             never_starts=self.take_fault("stream-never-starts") is not None,
             junk=self.take_fault("malformed-frames") is not None,
             no_marks=self.take_fault("no-marks") is not None,
@@ -232,5 +239,6 @@ class TwilioEmulator(Emulator):
             stamp=self.stamp,
             parameters={p.attributes["name"]: p.attributes["value"] for p in noun.children},
             bidirectional=bidirectional,
+            port=self.stream_port,
             faults=faults,
         )

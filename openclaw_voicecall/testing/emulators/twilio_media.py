@@ -44,6 +44,8 @@ class StreamFaults:
 
     cut_after: float | None = None
     """Seconds after `start` at which the connection breaks."""
+    unread_after: float | None = None
+    """Seconds after `start` from which on nothing is read any more."""
     never_starts: bool = False
     junk: bool = False
     no_marks: bool = False
@@ -65,6 +67,8 @@ class MediaStream:
     """Told of every message of the application that is in order."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     bidirectional: bool = True
+    port: int | None = None
+    """Where on this machine it is opened to, if not where its address says."""
     faults: StreamFaults = field(default_factory=StreamFaults)
 
     started: asyncio.Event = field(default_factory=asyncio.Event)
@@ -138,9 +142,13 @@ class MediaStream:
     async def _open(self, session: aiohttp.ClientSession, signature: str) -> aiohttp.ClientWebSocketResponse:
         headers = {"X-Twilio-Signature": signature, "User-Agent": "Twilio.TmeWs/1.0"}
         limits = aiohttp.ClientWSTimeout(ws_close=CLOSE_LIMIT)
+        url = URL(self.url, encoded=True)
+        if self.port is not None:
+            headers["Host"] = url.authority
+            url = url.with_scheme("ws").with_host("127.0.0.1").with_port(self.port)
         try:
             async with asyncio.timeout(OPEN_LIMIT):
-                return await session.ws_connect(URL(self.url, encoded=True), headers=headers, timeout=limits)
+                return await session.ws_connect(url, headers=headers, timeout=limits)
         except TimeoutError:
             raise _Refused(31901, f"Stream - WebSocket - Connection Timeout: {self.url}") from None
         except aiohttp.WSServerHandshakeError as error:
@@ -233,6 +241,11 @@ class MediaStream:
 
     async def _read(self, connection: aiohttp.ClientWebSocketResponse) -> None:
         async for message in connection:
+            if (
+                self.faults.unread_after is not None
+                and self.frames_sent * FRAME >= self.faults.unread_after * RATE
+            ):
+                await asyncio.Event().wait()
             if message.type == aiohttp.WSMsgType.TEXT:
                 complaint = self._receive(message.data)
                 if complaint:

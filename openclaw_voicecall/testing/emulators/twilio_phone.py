@@ -43,6 +43,7 @@ class Line:
         self._heard = bytearray()
         self._waiting: deque[bytes | Callable[[], None]] = deque()
         self.said: list[tuple[float, bytes]] = []
+        self.room: Room | None = None
 
     @property
     def now(self) -> float:
@@ -110,7 +111,7 @@ class Line:
         self._heard += SILENCE * (due - len(self._heard))
 
     def spoken(self, start: int, count: int) -> bytes:
-        """What the person says in `count` samples from sample `start` on."""
+        """What comes of the person in `count` samples from sample `start` on: the voice, and the room around it."""
         out = bytearray(SILENCE * count)
         for at, audio in reversed(self.said):
             begin = round(at * RATE)
@@ -119,7 +120,7 @@ class Line:
             low, high = max(begin, start), min(begin + len(audio), start + count)
             if low < high:
                 out[low - start : high - start] = audio[low - begin : high - begin]
-        return bytes(out)
+        return bytes(out) if self.room is None else self.room(start, bytes(out))
 
     @property
     def speaking_until(self) -> float:
@@ -136,6 +137,11 @@ class Line:
             self.advance()
             self._waiting.clear()
             self.ended.set()
+
+
+Room = Callable[[int, bytes], bytes]
+"""What the microphone of a telephone makes of a voice: takes the number of its first sample and the voice, and gives
+what is sent, as long as that; with the noise around it, say, or what comes back of what is heard."""
 
 
 class Hand(Protocol):
@@ -184,6 +190,10 @@ class Person:
     def now(self) -> float:
         """Seconds since the call was answered."""
         return self._line.now
+
+    def sit_in(self, room: Room) -> None:
+        """Be somewhere from now on where more is to be heard than the person's voice."""
+        self._line.room = room
 
     async def say(self, audio: bytes) -> None:
         """Say mu-law audio; returns when it is said."""

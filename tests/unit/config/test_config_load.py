@@ -210,7 +210,7 @@ def test_every_key_of_openclaw_is_accepted_and_what_has_no_effect_is_named_once(
     loaded = load(ALL_OF_OPENCLAW)
     assert loaded.notices == (
         "These settings are accepted and have no effect here: tunnel.allowNgrokFreeTierLoopbackBypass, "
-        "webhookSecurity, streaming.maxPendingConnections, streaming.maxPendingConnectionsPerIp, "
+        "streaming.maxPendingConnectionsPerIp, "
         "tts.auto, tts.mode, tts.timeoutMs, tts.maxTextLength.",
     )
     assert loaded.config.webhook_security.trusted_proxy_ips == ("100.64.0.1",)

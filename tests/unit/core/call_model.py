@@ -59,6 +59,7 @@ class CallModel:
         self.turn = 0
         self.kind = ""
         self.held_at: float | None = None
+        self.alarms: list[float] = []
         self.utterances: list[Utterance] = []
         self.written: set[int] = set()
         self.hang_ups = self.releases = 0
@@ -137,6 +138,7 @@ class CallModel:
                 self.held_at = self.now
             case c.ResumeAudio(turn):
                 assert self.held_at is not None, "resumed what was not held"
+                self.alarms.append(self.now)
                 assert turn == self.turn
                 self.held_at = None
             case c.ClearAudio(turn):
@@ -229,8 +231,17 @@ class CallModel:
             and not protected
             and self.is_talkable()
         )
-        if yields:
+        if yields and self.has_cried_wolf():
+            assert orders == [], "an agent that was silenced for nothing again and again yields to sounds"
+            self.alarms.append(self.now)
+        elif yields:
             assert orders == [c.HoldAudio(self.turn)], "a talked-over agent does not yield"
+
+    def has_cried_wolf(self) -> bool:
+        """Whether the last sounds over the agent, as many as it bears, were nothing, and not long ago."""
+        tuning = self.policy.barge_in
+        last = self.alarms[-tuning.false_alarms :]
+        return len(last) == tuning.false_alarms and self.now - last[0] < tuning.alarm_span
 
     def is_last_word(self) -> bool:
         return self.kind in {GOODBYE, FAREWELL, self.policy.idle_goodbye} or self.leaving_message
@@ -258,6 +269,8 @@ class CallModel:
         self.guess = [] if final else text.split()
         may_interrupt = self.policy.respond and self.policy.barge_in.mode != "off" and not protected
         confirmed = len(unwritten) >= self.policy.barge_in.min_words
+        if before.agent is Agent.YIELDED and any(isinstance(order, c.ClearAudio) for order in orders):
+            self.alarms.clear()
         if before.agent in BUSY and may_interrupt and confirmed and self.is_talkable():
             assert any(isinstance(o, c.ClearAudio | c.CancelResponse) for o in orders), (
                 "words do not interrupt"

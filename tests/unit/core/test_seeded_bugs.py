@@ -15,6 +15,7 @@ import test_core_agent as agent
 import test_core_barge_in as barge_in
 import test_core_endpointing as endpointing
 import test_core_leg as leg
+import test_core_noise as noise
 import test_core_notices as notices
 import test_core_voicemail as voicemail
 from call_machine import CallMachine
@@ -116,6 +117,21 @@ BUGS = [
         "floor",
         "if text and not self._is_aside(text):",
         "if not self._is_aside(text):",
+        noise.test_a_sound_without_words_is_no_turn,
+    ),
+    Bug(
+        "every noise silences the agent for ever",
+        "floor",
+        "if self._alarms.are_enough(now):",
+        "if False:",
+        noise.test_the_third_sound_without_words_silences_the_agent_no_more,
+    ),
+    Bug(
+        "a caller in a noisy place is never answered",
+        "floor",
+        "self._await_stale(now)",
+        "pass",
+        noise.test_who_has_said_something_is_answered_although_a_noise_goes_on,
     ),
     Bug("a late final is a second turn", "turns", "self._written += self._interim.split()", "pass"),
     Bug("a turn ends before it is played", "turns", "any(not utterance.played for", "any(False for"),

@@ -27,6 +27,11 @@ def test_a_stream_that_fails_is_spoken_for_and_asked_about():
     assert verbs(text)[1][2] == "One & only moment."
 
 
+def test_words_before_a_stream_are_said_first():
+    text = twiml.stream("wss://a.example/s", "Wait.", "https://a.example/over", first_text="One moment.")
+    assert text.index("<Say>One moment.</Say>") < text.index("<Connect>") < text.index("<Say>Wait.</Say>")
+
+
 def test_a_stream_without_fallback_words_is_asked_about_as_well():
     assert [verb[0] for verb in verbs(twiml.stream("wss://h/s", " ", "https://h/o"))] == [
         "Connect",

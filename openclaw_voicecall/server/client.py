@@ -1,7 +1,7 @@
-"""Talks to a running service over its Unix socket."""
+"""Talks to a running service over its Unix socket, or over its port on this machine."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -27,17 +27,41 @@ class ControlClient:
 
     Args:
         socket_path: Path of the service's Unix socket, from `service.json`.
+        url: Address of its control port, to use that instead.
+        token: What the port asks for.
     """
 
-    def __init__(self, socket_path: str | Path) -> None:
-        self._path = str(socket_path)
+    def __init__(self, socket_path: str | Path = "", *, url: str = "", token: str = "") -> None:
+        self._path = url or str(socket_path)
+        self._url = url
+        self._token = token
         self._http: aiohttp.ClientSession | None = None
 
+    @classmethod
+    def of(cls, service: Mapping[str, Any]) -> Self:
+        """A client of the service that says this of itself in `service.json`: by its socket if that can be seen.
+
+        Raises:
+            ServiceError: It can be reached by its port only, and the token for that cannot be read.
+        """
+        socket_path, url = Path(str(service.get("socket", ""))), str(service.get("controlUrl", ""))
+        if socket_path.is_socket() or not url:
+            return cls(socket_path)
+        try:
+            token = Path(str(service["controlToken"])).read_text("ascii").strip()
+        except (KeyError, OSError, ValueError) as error:
+            raise ServiceError(f"the token for {url} cannot be read: {error}") from error
+        return cls(url=url, token=token)
+
     async def __aenter__(self) -> Self:
-        self._http = aiohttp.ClientSession(
-            base_url="http://voicecall",  # only the socket decides where a request goes
-            connector=aiohttp.UnixConnector(path=self._path),
-        )
+        if self._url:
+            headers = {"Authorization": f"Bearer {self._token}"}
+            self._http = aiohttp.ClientSession(base_url=self._url, headers=headers)
+        else:
+            self._http = aiohttp.ClientSession(
+                base_url="http://voicecall",  # only the socket decides where a request goes
+                connector=aiohttp.UnixConnector(path=self._path),
+            )
         return self
 
     async def __aexit__(
@@ -123,7 +147,7 @@ class ControlClient:
                 if response.status not in _OK:
                     raise _reported(response.status, await response.read())
                 async for line in _lines(response.content):
-                    yield json.loads(line)
+                    yield parsed_object(line)
 
     async def _request(
         self,
@@ -142,8 +166,7 @@ class ControlClient:
                 content = await response.read()
                 if response.status not in _OK:
                     raise _reported(response.status, content)
-                answer: dict[str, Any] = json.loads(content)
-                return answer
+                return parsed_object(content)
 
     def _send(
         self,
@@ -176,6 +199,17 @@ class ControlClient:
             ) from error
         except aiohttp.ClientError as error:
             raise ServiceError(f"the service on {self._path} cannot be spoken with: {error}") from error
+
+
+def parsed_object(content: bytes) -> dict[str, Any]:
+    """A JSON object of the service's. Raises `ServiceError` for anything else."""
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise ServiceError("the service's answer cannot be read; is it another version?")
+    return answer
 
 
 def _call_path(call_id: str, action: str = "") -> str:
@@ -212,7 +246,7 @@ def _reported(status: int, content: bytes) -> VoiceCallError:
         error = json.loads(content)["error"]
         code, message = str(error["code"]), str(error["message"])
         exit_code = int(error.get("exitCode", ServiceError.exit_code))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         return ServiceError(f"the service answers HTTP {status} without a reason; is it another version?")
     known = {kind.code: kind for kind in _kinds(VoiceCallError)}.get(code)
     if known is None:  # a newer service, or a plugin's own error: keep what it says about itself

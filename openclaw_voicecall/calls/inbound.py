@@ -1,0 +1,135 @@
+"""What carriers report and ask: offered calls are decided about, everything else goes to the call it is of."""
+
+import asyncio
+import logging
+
+from openclaw_voicecall.api.carrier import CarrierEvent, LegOrder
+from openclaw_voicecall.api.policy import CallOffer
+from openclaw_voicecall.api.store import CallRecord
+from openclaw_voicecall.calls.live import LiveCall, LiveCalls
+from openclaw_voicecall.calls.making import CallMaker, CallWish
+from openclaw_voicecall.calls.reconcile import Reconciler
+from openclaw_voicecall.core import events as e
+from openclaw_voicecall.core.reasons import EndReason
+from openclaw_voicecall.errors import CallNotAllowed, LimitExceeded
+
+logger = logging.getLogger(__name__)
+
+ORDER_LIMIT = 3.0
+"""Seconds until an offered call must have an answer for the carrier."""
+ASKING = frozenset({"answered", "turn", "poll", "stream-over", "transfer"})
+"""What carriers report and want an order for."""
+TELLING = frozenset({EndReason.FAILED, EndReason.CARRIER_ERROR, EndReason.MEDIA_LOST})
+"""Ends whose detail, as the carrier words it, belongs into the record."""
+
+
+class CarrierDesk:
+    """Takes the events of all carriers.
+
+    Args:
+        maker: Makes the calls that are offered.
+        live: Where calls are while they hold a slot.
+        reconciler: Has the calls that nobody else owns any more.
+    """
+
+    def __init__(self, maker: CallMaker, live: LiveCalls, reconciler: Reconciler) -> None:
+        self._maker = maker
+        self._live = live
+        self._reconciler = reconciler
+        self._deciding: dict[tuple[str, str], asyncio.Task[LiveCall]] = {}
+        """Calls that are being decided about, by carrier and its id."""
+
+    async def offer(self, carrier: str, event: CarrierEvent) -> LegOrder:
+        """Decide about an inbound call and answer the carrier. Offered again, a call gets the same answer."""
+        known = self._live.of(carrier, event)
+        if known is not None:
+            return await self._given_order(known)
+        key = (carrier, event.carrier_call_id)
+        if key not in self._deciding:
+            before = await self._reconciler.stored(carrier, event)
+            if before is not None:
+                return self._order_for_stranded(before)
+        if key not in self._deciding:
+            self._deciding[key] = asyncio.create_task(self._decide(carrier, event))
+            self._deciding[key].add_done_callback(lambda _: self._deciding.pop(key))
+        try:
+            async with asyncio.timeout(ORDER_LIMIT):
+                entry = await asyncio.shield(self._deciding[key])
+        except TimeoutError:
+            return LegOrder(action="reject", reason=EndReason.BUSY)
+        return await self._given_order(entry)
+
+    async def report(self, carrier: str, event: CarrierEvent) -> LegOrder:
+        """Take what the carrier reports of a call, and say how to go on."""
+        entry = self._live.of(carrier, event)
+        if entry is None:
+            # Such as a call that an earlier process of this service held: nobody here talks on it any more.
+            await self._reconciler.heard(carrier, event)
+            return self._goodbye() if event.kind in ASKING else LegOrder(action="none")
+        entry.learn_leg(event.carrier_call_id)
+        session = entry.session
+        session.heard_at = session.clock.monotonic()
+        if event.kind in ASKING:
+            if event.kind == "answered":
+                session.post(e.CallAnswered())
+            if session.released:
+                return LegOrder(action="hang-up")
+            order = await entry.how_to_go_on(event)
+            return self._maker.stream_order(entry) if order.action == "stream" else order
+        match event.kind:
+            case "ringing":
+                session.post(e.CallRinging())
+            case "machine":
+                session.post(e.MachineDetected(event.verdict))
+            case "ended":
+                session.leg_open = False
+                reason = event.reason or EndReason.FAILED
+                if event.detail and reason in TELLING:
+                    session.detail = session.detail or event.detail
+                session.post(e.CallEnded(reason))
+            case _:
+                logger.info("carrier %s says %r, which means nothing to us", carrier, event.kind)
+        return LegOrder(action="none")
+
+    async def _given_order(self, entry: LiveCall) -> LegOrder:
+        """The answer to an offer: the call's own, or what it says first where it talks by turns."""
+        order = await asyncio.shield(entry.order)
+        return await entry.next_turn() if order.action == "turn" else order
+
+    async def _decide(self, carrier: str, event: CarrierEvent) -> LiveCall:
+        with self._live.reserved() as others:
+            offer = CallOffer(
+                direction="inbound",
+                carrier=carrier,
+                from_number=event.from_number,
+                to_number=event.to_number,
+                live_calls=others,
+                billed=self._maker.engines.capabilities[carrier].billed,
+            )
+            admitted, why, busy = True, "", False
+            try:
+                await self._maker.admit(offer)
+            except (CallNotAllowed, LimitExceeded) as refusal:
+                admitted, why, busy = False, str(refusal), isinstance(refusal, LimitExceeded)
+            # The first write has the carrier's id: should this process die now, the leg is found by it.
+            wish = CallWish(carrier_call_id=event.carrier_call_id, talks=admitted)
+            entry = await self._maker.make(offer, wish)
+        entry.session.detail = why
+        entry.session.leg_open = admitted
+        entry.busy = busy
+        entry.task = asyncio.create_task(self._maker.run(entry, lambda: self._begin(entry, admitted)))
+        return entry
+
+    def _begin(self, entry: LiveCall, admitted: bool) -> None:
+        entry.session.post(e.CallOffered(admitted))
+        if admitted and entry.session.parts.capabilities.limits_duration:
+            entry.session.start(entry.limit_duration())
+
+    def _order_for_stranded(self, record: CallRecord) -> LegOrder:
+        """The answer to the offer of a call that is over, or was an earlier process's."""
+        if record.end_reason == EndReason.REJECTED:
+            return LegOrder(action="reject", reason=EndReason.REJECTED)
+        return self._goodbye()
+
+    def _goodbye(self) -> LegOrder:
+        return LegOrder(action="hang-up", fallback_text=self._maker.tools.config.phrases.goodbye)

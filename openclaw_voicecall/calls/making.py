@@ -1,0 +1,275 @@
+"""Makes calls: admitted, planned, recorded, equipped; and runs each until it is over and written down."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openclaw_voicecall.api.carrier import LegOrder
+from openclaw_voicecall.api.clock import Clock, Ids
+from openclaw_voicecall.api.policy import CallOffer, CallPlan
+from openclaw_voicecall.api.store import CallRecord, CallStore
+from openclaw_voicecall.calls import assembly
+from openclaw_voicecall.calls.addresses import Addresses
+from openclaw_voicecall.calls.admission import Admissions
+from openclaw_voicecall.calls.engines import EngineRoom, takes_turns
+from openclaw_voicecall.calls.journal import JournalHub
+from openclaw_voicecall.calls.live import LIMIT_MARGIN, LiveCall, LiveCalls
+from openclaw_voicecall.calls.memory import Memory, nothing
+from openclaw_voicecall.calls.planning import must_say, plan_call
+from openclaw_voicecall.calls.reconcile import Reconciler
+from openclaw_voicecall.calls.record import DEADLINE
+from openclaw_voicecall.calls.tokens import StreamTokens
+from openclaw_voicecall.core.call import Call
+from openclaw_voicecall.core.policy import CallPolicy
+from openclaw_voicecall.core.reasons import EndReason
+from openclaw_voicecall.errors import CallNotAllowed, ConfigError, LimitExceeded, StoreError
+from openclaw_voicecall.session.session import CallSession
+
+if TYPE_CHECKING:
+    from openclaw_voicecall.config.schema import VoiceCallConfig
+
+STORE_LIMIT = 5.0
+"""Seconds that an ended call waits for its last entries to be stored before it gives its slot back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallTools:
+    """What is needed to make calls.
+
+    Attributes:
+        config: The validated configuration.
+        room: Opened engines.
+        admissions: Policies and routers.
+        store: Where records are kept.
+        hub: Takes every journal entry.
+        tokens: Mints the secrets of media streams.
+        clock: Both clocks.
+        ids: Makes call ids.
+        recordings: Folder for recordings when the configuration names none.
+        addresses: Under which carriers reach us.
+    """
+
+    config: "VoiceCallConfig"
+    room: EngineRoom
+    admissions: Admissions
+    store: CallStore
+    hub: JournalHub
+    tokens: StreamTokens
+    clock: Clock
+    ids: Ids
+    recordings: Path
+    addresses: Addresses
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallWish:
+    """What a call is to be like, besides who talks with whom."""
+
+    message: str = ""
+    objective: str = ""
+    record_dir: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+    carrier_call_id: str = ""
+    """Where the carrier has told it already."""
+    talks: bool = True
+    """False for a call that is refused."""
+    max_duration: float = 0.0
+    """Seconds, where it is to be shorter than others."""
+    session_key: str = ""
+    """Names the memory of the talk, where it is not to be that of the number."""
+
+
+class CallMaker:
+    """Makes and runs every call of the process.
+
+    Args:
+        tools: What is needed.
+        live: Where calls are while they hold a slot.
+        reconciler: Takes over those whose leg outlives them.
+    """
+
+    def __init__(self, tools: CallTools, live: LiveCalls, reconciler: Reconciler) -> None:
+        self.tools = tools
+        self.engines = tools.room.engines
+        self.draining = False
+        """Whether no more calls are taken."""
+        self._live = live
+        self._reconciler = reconciler
+        self._memory = Memory(tools.store, tools.config.memory, tools.clock)
+
+    async def admit(self, offer: CallOffer) -> None:
+        """Ask the policies. Raises `LimitExceeded` or `CallNotAllowed`."""
+        if self.draining:
+            raise LimitExceeded("the service is shutting down and takes no more calls")
+        admission = await self.tools.admissions.decide(offer)
+        if not admission.allowed:
+            raise (LimitExceeded if admission.busy else CallNotAllowed)(admission.reason)
+
+    async def make(self, offer: CallOffer, wish: CallWish) -> LiveCall:
+        """Plan a call, write it down, and give it a slot; who asks holds a reserved one.
+
+        Raises:
+            ConfigError: It is to last longer than calls may.
+            StoreError: It could not be written down; nothing is left of it.
+        """
+        tools, call_id = self.tools, self.tools.ids.call_id()
+        plan = plan_call(tools.config, offer, message=wish.message, objective=wish.objective, call_id=call_id)
+        plan = _no_longer_than(wish.max_duration, await tools.admissions.route(offer, plan))
+        if wish.session_key:
+            plan = replace(plan, session_key=wish.session_key)
+        recording = assembly.recording_path(
+            tools.config, tools.recordings, wish.record_dir, call_id, tools.clock.wall()
+        )
+        call = self._record(call_id, offer, plan, wish, recording)
+        entry = LiveCall(
+            session=await self._session(call, offer, plan, recording, talks=wish.talks),
+            record=call,
+            plan=plan,
+            created=tools.clock.monotonic(),
+            order=asyncio.get_running_loop().create_future(),
+        )
+        with self._live.being_made(call_id):
+            await tools.store.put_call(call)
+            # Last, because until here the slot is a reserved one and must not count twice.
+            self._live.add(entry)
+        if call.carrier_call_id:
+            entry.learn_leg(call.carrier_call_id)
+        return entry
+
+    async def run(self, entry: LiveCall, begin: Callable[[], None]) -> None:
+        """Live until the call is over, and write that down. `begin` posts the fact that starts it."""
+        tools = self.tools
+        try:
+            await entry.session.run(begin)
+        finally:
+            if not entry.order.done():
+                entry.order.set_result(LegOrder(action="hang-up"))
+            if not entry.record.over:
+                reason = EndReason.SHUTDOWN if self.draining else EndReason.INTERNAL_ERROR
+                tools.hub.write(entry.record, entry.finish(tools.clock, reason))
+            # A store that fails now has the record in its queue and tries on; the slot is free all the same.
+            with suppress(TimeoutError, StoreError):
+                async with asyncio.timeout(STORE_LIMIT):
+                    await tools.hub.flush()
+                    await tools.store.put_call(entry.record)
+            tools.tokens.drop(entry.record.call_id)
+            if not entry.record.over:
+                self._reconciler.take(entry.record, entry.seq)
+            self._live.remove(entry.record.call_id)
+
+    def stream_order(self, entry: LiveCall) -> LegOrder:
+        """Have the carrier open a media stream, which it may do once."""
+        session = entry.session
+        token = self.tools.tokens.mint(entry.record.call_id, entry.record.carrier)
+        session.absence.stream_ordered()
+        bridge = self.tools.config.phrases.bridge
+        return LegOrder(
+            action="stream",
+            call_id=entry.record.call_id,
+            stream_url=self.tools.addresses.stream(entry.record.carrier, token),
+            fallback_text=bridge if session.parts.capabilities.turns else entry.plan.policy.goodbye,
+            # Where a stream went dead the next one may take its time, and nobody can say anything meanwhile.
+            text=bridge if session.takeover.renewing else "",
+        )
+
+    def _record(
+        self, call_id: str, offer: CallOffer, plan: CallPlan, wish: CallWish, recording: Path | None
+    ) -> CallRecord:
+        wall, policy = self.tools.clock.wall(), plan.policy
+        longest = policy.ring_timeout + policy.max_duration + LIMIT_MARGIN
+        return CallRecord(
+            call_id=call_id,
+            carrier=offer.carrier,
+            carrier_call_id=wish.carrier_call_id,
+            direction=offer.direction,
+            from_number=offer.from_number,
+            to_number=offer.to_number,
+            mode=offer.mode,
+            state="initiated" if offer.direction == "outbound" else "ringing",
+            created_at=wall,
+            recording=str(recording) if recording else "",
+            metadata={
+                **plan.metadata,
+                **wish.metadata,
+                "objective": plan.objective,
+                "sessionKey": plan.session_key,
+                DEADLINE: round(wall + longest, 3),
+            },
+        )
+
+    async def _session(
+        self, call: CallRecord, offer: CallOffer, plan: CallPlan, recording: Path | None, *, talks: bool
+    ) -> CallSession:
+        call_id = call.call_id
+        session = CallSession(
+            call_id=call_id,
+            call=Call(self._policy(offer, plan, recording), outbound=offer.direction == "outbound"),
+            clock=self.tools.clock,
+            journal=lambda *entry: self._journal(call_id, *entry),
+            give_order=self._answer_offer,
+        )
+        session.parts = assembly.equip(
+            session,
+            call,
+            plan,
+            engines=self.engines,
+            responders=await self.tools.room.responder(plan.responder),
+            config=self.tools.config,
+            recording=recording,
+            transcript=lambda: self._live.find(call_id).record.transcript,
+            may_dial=partial(self._why_not_hand_over, offer),
+            earlier=self._memory.recall(plan.session_key) if talks and plan.policy.respond else nothing,
+        )
+        return session
+
+    def _policy(self, offer: CallOffer, plan: CallPlan, recording: Path | None) -> CallPolicy:
+        config, abilities = self.tools.config, self.engines.capabilities[offer.carrier]
+        recorded = recording is not None and not takes_turns(config, abilities)
+        lines = must_say(config, offer, plan.policy.greeting, recorded=recorded)
+        policy = replace(plan.policy, must_say=lines)
+        return assembly.tuned_policy(policy, config, abilities, interims=self.engines.interims)
+
+    async def _why_not_hand_over(self, offer: CallOffer, number: str) -> str:
+        """What the policies have against handing the far party of a call over to this number."""
+        ours = offer.from_number if offer.direction == "outbound" else offer.to_number
+        onward = replace(
+            offer, direction="outbound", from_number=ours, to_number=number, mode="transfer", live_calls=0
+        )
+        admission = await self.tools.admissions.decide(onward)
+        return "" if admission.allowed else admission.reason
+
+    def _journal(
+        self,
+        call_id: str,
+        event: str,
+        data: dict[str, Any],
+        commands: tuple[dict[str, Any], ...],
+        call: Call,
+    ) -> None:
+        entry = self._live.find(call_id)
+        item = entry.write(self.tools.clock, event, data, commands, call)
+        self.tools.hub.write(entry.record, item)
+
+    def _answer_offer(self, session: CallSession, order: LegOrder) -> None:
+        entry = self._live.find(session.call_id)
+        if entry.order.done():
+            return
+        if order.action == "stream" and session.takeover.by_turns:
+            order = LegOrder(action="turn")
+        elif order.action == "stream":
+            order = self.stream_order(entry)
+        elif entry.busy:
+            order = replace(order, reason=EndReason.BUSY)
+        entry.order.set_result(order)
+
+
+def _no_longer_than(wished: float, plan: CallPlan) -> CallPlan:
+    """The plan of a call that is to last no longer than wished; 0 for no wish. Raises `ConfigError`."""
+    longest = plan.policy.max_duration
+    if wished > longest:
+        raise ConfigError(f"maxDurationSeconds: {wished:g} is more than calls may last, {longest:g} s")
+    return replace(plan, policy=replace(plan.policy, max_duration=wished)) if wished else plan
