@@ -3,7 +3,6 @@
 import asyncio
 import re
 import shutil
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from vendor_line import CALLER, OURS, VendorLine, vendor_line
+from vendor_line import CALLER, OURS, VendorLine, free_port, vendor_line
 
 from openclaw_voicecall.errors import CallNotFound
 from openclaw_voicecall.media.g711 import ulaw_to_pcm
@@ -138,11 +137,8 @@ async def stage(config: dict[str, Any] | None = None, **options: Any) -> AsyncIt
     """Start a line of its own, with the reported configuration under `config`."""
     folder = Path(tempfile.mkdtemp(prefix="ovc-", dir="/tmp"))
     try:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
         async with (
-            vendor_line(folder / "state", port, config=config, **options) as line,
+            vendor_line(folder / "state", free_port(), config=config, **options) as line,
             ControlClient(folder / "state" / "control.sock") as client,
         ):
             yield Stage(line, client)

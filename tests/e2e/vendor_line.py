@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import random
+import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,15 @@ class VendorLine:
 
 def lines(record: dict[str, Any]) -> list[tuple[str, str]]:
     return [(line["speaker"], line["text"]) for line in record["transcript"]]
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens at, and that no system gives to a connection while a service is down."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @asynccontextmanager

@@ -5,7 +5,6 @@ import contextlib
 import json
 import random
 import shutil
-import socket
 import tempfile
 import time
 from collections import Counter
@@ -16,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
-from vendor_line import OURS, VendorLine, vendor_line
+from vendor_line import OURS, VendorLine, free_port, vendor_line
 
 from openclaw_voicecall.errors import VoiceCallError
 from openclaw_voicecall.server.client import ControlClient
@@ -108,13 +107,6 @@ async def own_line(config: dict[str, Any], **options: Any) -> AsyncIterator[Vend
             yield line
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def control(line: VendorLine) -> ControlClient:
