@@ -2,18 +2,16 @@
 
 import asyncio
 import json
-import random
 import shutil
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from chaos_plans import FOR_GOOD, GREETING, TALK, Kind, Strike
-from vendor_line import OURS, REPORTED, SID, VOICE
+from vendor_line import OURS, REPORTED, SID, VOICE, free_port
 
 from openclaw_voicecall.media.resample import UlawEncoder
 from openclaw_voicecall.server.client import ControlClient
@@ -137,7 +135,7 @@ async def chaos_line(kind: Kind) -> AsyncIterator[ChaosLine]:
     caller, agent, second = ClipBook(), ClipBook(), _second_voice()
     try:
         async with AsyncExitStack() as stack:
-            port = _free_port()
+            port = free_port()
             webhook = f"http://127.0.0.1:{port}/voice/webhook"
             twilio = TwilioEmulator(account_sid=SID, numbers={OURS: webhook}, recognizer=caller, clips=agent)
             vendors: dict[str, Emulator] = {
@@ -161,12 +159,24 @@ async def chaos_line(kind: Kind) -> AsyncIterator[ChaosLine]:
                 kind, webhook, {name: f"http://127.0.0.1:{p.port}" for name, p in proxies.items()}
             )
             service = RunningService(folder / "state", port=port, config=config)
-            await asyncio.to_thread(service.__enter__)
-            stack.push_async_callback(asyncio.to_thread, service.__exit__, None, None, None)
+            await stack.enter_async_context(_running(service))
             client = await stack.enter_async_context(ControlClient(folder / "state" / "control.sock"))
             yield ChaosLine(kind, service, client, vendors, proxies, caller, agent, second)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@asynccontextmanager
+async def _running(service: RunningService) -> AsyncIterator[None]:
+    """Have it run; also who is called off while it starts leaves nothing behind."""
+    starting = asyncio.ensure_future(asyncio.to_thread(service.__enter__))
+    try:
+        await asyncio.shield(starting)
+        yield
+    finally:
+        await asyncio.wait({starting})
+        if starting.exception() is None:
+            await asyncio.to_thread(service.__exit__, None, None, None)
 
 
 def _config(kind: Kind, webhook: str, urls: Mapping[str, str]) -> dict[str, Any]:
@@ -206,12 +216,3 @@ def _second_voice() -> ClipBook:
         encoder = UlawEncoder(24000)
         book.add(text, encoder.push(speech(text, "coral")) + encoder.finish())
     return book
-
-
-def _free_port() -> int:
-    """A port that no outgoing connection of the other lanes takes before the service does: below the system's own."""
-    for port in random.sample(range(12_000, 32_000), 100):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise RuntimeError("no free port")
