@@ -117,7 +117,10 @@ class EchoGate:
             level = rms_dbfs(frame)
             self._levels.append(level)
             slot = self._slot(now - (len(audio) - at - len(frame)) / SAMPLE_RATE)
-            if slot - self._sounded < _LAGS and self._is_echo(level, slot):
+            if slot - self._sounded >= _LAGS:
+                # A voice that was heard while nothing played says nothing about what comes back next.
+                self._open, self._evidence = 0, 0.0
+            elif self._is_echo(level, slot):
                 self.removed += 1
                 frame = self._turned_down(frame, level)
             out.append(frame)

@@ -113,13 +113,20 @@ class Pacer:
             next message is always due before the carrier runs dry.
         marks: Whether the carrier echoes marks; without, an utterance counts as heard at its estimated end.
         mark_grace: Seconds after its estimated end at which an utterance counts as heard although its mark is missing.
+        late_start: Seconds by which the carrier may begin late. Assumed for a hold, until an echo has told.
 
     Raises:
         ValueError: `chunk` is shorter than a frame of 20 ms, or `lead` shorter than two.
     """
 
     def __init__(
-        self, *, lead: float = 1.0, chunk: float = 0.1, marks: bool = True, mark_grace: float = 2.0
+        self,
+        *,
+        lead: float = 1.0,
+        chunk: float = 0.1,
+        marks: bool = True,
+        mark_grace: float = 2.0,
+        late_start: float = 0.0,
     ) -> None:
         frames = min(round(chunk * SAMPLE_RATE / FRAME_BYTES), int(lead * SAMPLE_RATE / FRAME_BYTES / 2))
         if frames < 1:
@@ -128,6 +135,7 @@ class Pacer:
         self._lead = lead
         self._with_marks = marks
         self._grace = mark_grace
+        self._late_start = late_start
         self._queue: list[_Utterance] = []
         self._marks: dict[str, _Utterance] = {}
         self._newest_mark: str | None = None
@@ -136,6 +144,7 @@ class Pacer:
         self._drain = 0.0
         self._lag = 0.0
         self._late: deque[float] = deque(maxlen=3)
+        """How late the last echoes of this generation were."""
         self._seen = 0.0
         self._unplayed = False
         self.underruns = 0
@@ -239,7 +248,8 @@ class Pacer:
         """Stop, and keep what was not heard, from the frame on in which the caller's ear is.
 
         An utterance that ended by the estimate counts as heard; `overdue` reports it at once. Marks sent so far mean
-        nothing any more.
+        nothing any more. Until an echo has told when the carrier began, it is taken for one that began late: a moment
+        heard twice is hardly noticed, and a moment left out is missing.
 
         Returns:
             Whether the carrier may still have audio, so that it must be told to clear it.
@@ -247,8 +257,9 @@ class Pacer:
         if self._held:
             return False
         unplayed = self._may_be_unplayed(now)
+        ear = now - (self._lag if self._late else max(self._lag, self._late_start))
         for utterance in self._queue:
-            heard = utterance.heard_at(now - self._lag)
+            heard = utterance.heard_at(ear)
             if utterance.all_sent and heard == len(utterance.audio):
                 utterance.confirmed = True
             else:
@@ -296,7 +307,7 @@ class Pacer:
         for earlier in self._queue[:index]:
             earlier.confirmed = not earlier.dropped
         self._queue = [each for each in self._queue[:index] if each.confirmed] + self._queue[index + 1 :]
-        self._lag = max(0.0, now - utterance.ends)
+        self.played_until(utterance.ends, now)
         if now < utterance.ends:
             self._move_earlier(utterance.ends - now)
         return utterance.number
@@ -422,6 +433,7 @@ class Pacer:
     def _start_generation(self, now: float) -> None:
         self._generation += 1
         self._marks.clear()
+        self._late.clear()
         self._newest_mark = None
         self._unplayed = False
         self._seen = self._drain = now

@@ -207,7 +207,12 @@ async def _control_runner(
     ControlDoor(service.describe).add_routes(app, guard)
     _probe_door(service.config, shared).add_invitation(app)
     runner = web.AppRunner(
-        app, handle_signals=False, access_log=None, logger=quiet_logger(), shutdown_timeout=CLOSE_LIMIT
+        app,
+        handle_signals=False,
+        access_log=None,
+        logger=quiet_logger(),
+        auto_decompress=False,
+        shutdown_timeout=CLOSE_LIMIT,
     )
     await runner.setup()
     take_strange_requests(runner)

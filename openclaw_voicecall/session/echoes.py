@@ -53,9 +53,9 @@ class Echoes:
         return True
 
     def cleared(self, now: float) -> None:
-        """The far end was told to drop its audio: it echoes all at once."""
+        """The far end was told to drop its audio: it echoes all at once. When it begins anew is asked at once."""
         self._waiting = deque((name, min(due, now)) for name, due in self._waiting)
-        self._asked_for = min(self._asked_for, now)
+        self._asked_for = float("-inf")
 
     def silent_since(self, now: float) -> float | None:
         """Since when nothing was played, as far as is known; None as long as echoes come, or never came."""

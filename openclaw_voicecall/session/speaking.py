@@ -29,6 +29,8 @@ TICK_DELAY = 0.010
 places it where it was heard."""
 WRITE_LIMIT = 2.0
 """Seconds that a message may take to leave for the carrier."""
+_LATE_START = 0.1
+"""Seconds that a carrier may take to begin what it is sent, on its way there and on a busy machine."""
 CHOPPED = 0.4
 """Part of an utterance that may be gaps, where it is made more slowly than it is heard."""
 
@@ -80,7 +82,7 @@ class Speaking:
         self._recorder = recorder
         self._meter = meter
         self._echo = echo
-        self.pacer = Pacer(lead=lead, marks=marks)
+        self.pacer = Pacer(lead=lead, marks=marks, late_start=_LATE_START if marks else 0.0)
         self._marks = marks
         self._codec: MediaCodec | None = None
         self._link: MediaLink | None = None

@@ -250,6 +250,48 @@ async def test_a_flood_of_wrong_requests_does_not_hold_up_a_right_one(line):
     await line.report("ended", leg, reason="caller-hung-up")
 
 
+def malformed(token: bytes) -> list[bytes]:
+    """Requests that no server can take, and what each says of a token."""
+    path, host = b"/voice/stream/twilio/" + token, b"\r\nHost: localhost\r\n"
+    lines = [
+        b"GET " + path + b" HTTP/9.9",
+        b"GET " + path + b" HTTP/1.1 more",
+        b"G@T " + path + b" HTTP/1.1",
+        b"GET " + path + b"\xff\xfe HTTP/1.1",
+        b"GET http://[::1" + path + b" HTTP/1.1",
+        b"GET http://localhost:99999999" + path + b" HTTP/1.1",
+        b"GET " + path * 500 + b" HTTP/1.1",
+        b"CONNECT " + token + b":99999999 HTTP/1.1",
+        token,
+    ]
+    headers = [
+        b"Host " + token,
+        b"Cookie: " + token + b"\0",
+        b"Content-Length: " + token,
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked",
+        b"Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Key: " + token,
+        b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain",
+        b"Transfer-Encoding: chunked\r\n\r\n" + token,
+    ]
+    sound = b"POST " + path + b" HTTP/1.1" + host
+    return [line + host + b"\r\n" for line in lines] + [sound + each + b"\r\n\r\n" for each in headers]
+
+
+async def test_a_malformed_request_is_answered_and_leaves_nothing_of_it_in_the_log(service):
+    token = b"CanaryToken7Qx2"
+    socket = service.state_dir / "control.sock"
+    for request in malformed(token):
+        for reader, writer in (await connect(service), await asyncio.open_unix_connection(socket)):
+            writer.write(request)
+            async with asyncio.timeout(8):
+                assert (await reader.read(100)).startswith(b"HTTP/1.")
+            writer.close()
+            await writer.wait_closed()
+    assert token.decode() not in service.stderr
+    assert "Traceback" not in service.stderr
+    assert "manners" not in service.stderr
+
+
 async def test_bytes_that_are_not_http_are_answered_with_an_error(service):
     for garbage in (
         b"\x16\x03\x01\x02\x00hello\r\n\r\n",

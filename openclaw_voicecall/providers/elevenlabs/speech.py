@@ -104,7 +104,7 @@ class HttpSpeech:
             if response.status != 200:
                 raise await refused(self._who, OPERATION, response)
             if response.content_type.startswith(NOT_RAW):
-                raise _failed(f"ElevenLabs answered with {response.content_type}, not with raw audio")
+                raise _failed(f"ElevenLabs answered with {response.content_type:.60}, not with raw audio")
         except BaseException:
             response.close()
             raise

@@ -207,6 +207,23 @@ def test_any_order_of_things_gives_back_as_much_as_came(steps):
             gate.forgive()
 
 
+def test_an_answer_to_who_has_just_interrupted_makes_no_echo_of_theirs():
+    said, question = hiss(3 * RATE, -18, 1), hiss(2 * RATE, -18, 2)
+    # The agent falls silent for the question, which goes on for longer than any echo is late.
+    played = np.concatenate([said[: 2 * RATE], np.zeros(len(question) + RATE // 2), said[:RATE]])
+    heard = echo_of(played, 20, 0.05, 1) + hiss(len(played), -60, 1)
+    asked = slice(2 * RATE, 2 * RATE + len(question))
+    heard[asked] += question
+    gate, out = EchoGate(), bytearray()
+    for at in range(0, len(played), 160):
+        now = 1000.0 + at / RATE
+        # Sent as it begins, so that the first that is heard after the pause is heard while the agent speaks.
+        if played[at : at + 160].any():
+            gate.played(ulaw(played[at : at + 160]), now)
+        out += gate.clean(ulaw(heard[at : at + 160]), now)
+    assert len(starts(EnergyVad(), bytes(out))) == 1
+
+
 def test_it_is_cheap():
     gate, audio = EchoGate(lead=30.0), AGENT[0]
     for at in range(0, len(audio), 800):
