@@ -75,6 +75,8 @@ class RunningService:
             "provider": "local",
             "fromNumber": "+15550000000",
             "serve": {"bind": "127.0.0.1", "port": port},
+            # Most tests hold no spoken call, and the model takes most of a start's processor time.
+            "streaming": {"providers": {"local": {"preload": False}}},
             **(config or {}),
         }
         self.env = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}

@@ -454,6 +454,31 @@ async def test_an_idle_worker_that_dies_is_replaced_before_it_is_asked(monkeypat
                 await asyncio.sleep(0.02)
 
 
+async def test_a_model_that_is_not_preloaded_is_loaded_as_a_call_begins():
+    async with Decoder.open(inventory.moonshine_folder(), niceness=0, lazy=True) as decoder:
+        assert decoder.pid is None
+        async with line(LocalTranscriber(decoder, LocalTranscriberConfig())) as caller:
+            async with asyncio.timeout(20):
+                while decoder.pid is None:
+                    await asyncio.sleep(0.02)
+            loaded = decoder.pid
+            await caller.stream.speech_started()
+            await caller.feed(prompt(PIN))
+            await caller.stream.speech_stopped()
+            assert "pin number" in await caller.finish()
+            assert decoder.pid == loaded
+
+
+async def test_a_call_that_ends_while_the_model_is_loaded_leaves_nothing():
+    async with Decoder.open(inventory.moonshine_folder(), niceness=0, lazy=True) as decoder:
+        async with line(LocalTranscriber(decoder, LocalTranscriberConfig())):
+            pass
+        async with asyncio.timeout(20):
+            while (worker := decoder.pid) is None:
+                await asyncio.sleep(0.02)
+    assert not alive(worker)
+
+
 async def test_a_worker_that_hangs_is_replaced(decoder, monkeypatch):
     monkeypatch.setattr("openclaw_voicecall.providers.embedded.decoder._TIMEOUT", 1.0)
     await decoder.decode(b"", Urgency.FINAL)

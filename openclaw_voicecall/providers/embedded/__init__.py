@@ -81,7 +81,8 @@ async def _open_transcriber(config: LocalTranscriberConfig, runtime: Runtime) ->
     from openclaw_voicecall.providers.embedded.decoder import Decoder
     from openclaw_voicecall.providers.embedded.transcriber import LocalTranscriber
 
-    async with Decoder.open(inventory.moonshine_folder(), niceness=config.niceness) as decoder:
+    folder = inventory.moonshine_folder()
+    async with Decoder.open(folder, niceness=config.niceness, lazy=not config.preload) as decoder:
         yield LocalTranscriber(decoder, config)
 
 

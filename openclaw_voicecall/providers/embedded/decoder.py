@@ -45,9 +45,9 @@ class Decoder:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, folder: Path, *, niceness: int) -> AsyncIterator[Self]:
-        """Start the worker with the model in `folder`; ready when entered. Raises `VendorUnavailable`."""
-        process = EngineProcess("moonshine", str(folder), vendor="local", niceness=niceness)
+    async def open(cls, folder: Path, *, niceness: int, lazy: bool = False) -> AsyncIterator[Self]:
+        """The worker with the model in `folder`; ready when entered, unless `lazy`. Raises `VendorUnavailable`."""
+        process = EngineProcess("moonshine", str(folder), vendor="local", niceness=niceness, lazy=lazy)
         async with process:
             yield cls(process)
 
@@ -63,6 +63,10 @@ class Decoder:
     def pid(self) -> int | None:
         """Process id of the worker."""
         return self._process.pid
+
+    def wake(self) -> None:
+        """Have the worker ready soon, if it does not run yet."""
+        self._process.wake()
 
     async def decode(self, audio: bytes, urgency: Urgency) -> str:
         """The words in mu-law audio; empty when there are none. Raises `VendorError`."""

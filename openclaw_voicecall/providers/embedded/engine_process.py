@@ -156,6 +156,7 @@ class EngineProcess:
         self._life: _Life | None = None
         self._starting = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
+        self._waking: asyncio.Task[None] | None = None
         self._closed = False
 
     @property
@@ -175,12 +176,17 @@ class EngineProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closed = True
-        if self._keeper is not None:
-            self._keeper.cancel()
+        for task in filter(None, (self._waking, self._keeper)):
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+                await task
         if self._life is not None:
             await self._life.stop()
+
+    def wake(self) -> None:
+        """Start the process if none runs, and do not wait for it: it will be asked soon."""
+        if self.pid is None and (self._waking is None or self._waking.done()):
+            self._waking = asyncio.create_task(self._wake())
 
     async def ask(self, payload: bytes, *, limit: float) -> bytes:
         """Ask the engine. A worker that dies or hangs meanwhile is replaced and asked once more.
@@ -201,6 +207,10 @@ class EngineProcess:
             return await (await self._running()).ask(payload, limit)
         except _Died as error:
             raise self._unavailable(error) from None
+
+    async def _wake(self) -> None:
+        with contextlib.suppress(_Died):  # whoever asks it next tries again, and says so
+            await self._running()
 
     async def _running(self) -> _Life:
         """The running worker; starts one if there is none. Raises `_Died` if it does not come up."""

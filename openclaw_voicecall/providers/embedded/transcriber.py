@@ -63,6 +63,7 @@ class LocalTranscriber:
 
     @asynccontextmanager
     async def _open(self, request: TranscriptionRequest) -> AsyncIterator[TranscriptionStream]:
+        self._decoder.wake()
         stream = LocalStream(self._decoder, interim_bytes=self._config.interim_ms * SAMPLE_RATE // 1000)
         try:
             yield stream
