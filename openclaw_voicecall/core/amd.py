@@ -41,6 +41,7 @@ class MachineDetector:
         "_evidence_at",
         "_run_from",
         "_stopped_at",
+        "_talked_first",
         "_verdict",
         "_window",
     )
@@ -54,6 +55,7 @@ class MachineDetector:
         self._announced_until: float | None = None
         self._evidence_at = 0.0
         self._beeped_at: float | None = None
+        self._talked_first = False
         self._verdict = ""
 
     def answered(self, now: float) -> None:
@@ -109,12 +111,13 @@ class MachineDetector:
     def beeped(self, now: float) -> None:
         """There was a beep that opens no recording, as far as is known."""
         self._beeped_at = now
+        self._talked_first = self._run_from is not None
 
     def was_message_beep(self, now: float) -> bool:
         """Whether that beep has opened a recording after all: what was said before it is known only now."""
-        if self._beeped_at is None or now - self._beeped_at > WORDS_LATE or self._run_from is None:
+        if self._beeped_at is None or now - self._beeped_at > WORDS_LATE:
             return False
-        return self._run_from < self._beeped_at and self._in_window(now) and self.has_announced()
+        return self._talked_first and self._in_window(now) and self.has_announced()
 
     def is_message_beep(self, now: float) -> bool:
         """Whether a beep at this moment opens a recording."""

@@ -216,6 +216,16 @@ def test_words_that_come_after_their_beep_explain_it():
     ]
 
 
+def test_words_explain_their_beep_also_where_that_was_taken_for_speech_of_its_own():
+    line = Line(GREETING, outbound=True).up()
+    line.at(0.5, e.SpeechStarted())
+    line.at(1.6, e.SpeechStopped(silence=0.6))
+    assert line.at(1.65, e.BeepDetected()) == [c.FinishUtterance()]
+    line.at(2.5, e.SpeechStarted())
+    orders = line.at(3.0, e.SpeechStopped(), e.TranscriptReceived("Leave a message.", final=True))
+    assert orders[-1] == c.StartSaying(2, "Good morning.")
+
+
 def test_a_beep_before_the_words_began_is_not_theirs():
     line = Line(GREETING, outbound=True).up()
     line.at(0.5, e.BeepDetected())
