@@ -130,6 +130,10 @@ class Street:
                 await phone.wait_for_agent(quiet=0.8)
             async with self.occasion(at_end):
                 phone.hang_up()
+                # Otherwise the report of this end would meet the fault that is meant for another.
+                await next(
+                    call for call in self.twilio.calls.values() if call.phone is phone
+                ).until_reported()
 
         return person
 

@@ -96,27 +96,27 @@ def saying(on: Stage, *texts: str) -> Any:
     clips = [on.line.caller.add(text, babble(text[:24], seed=text)) for text in texts]
 
     async def person(phone: Any) -> None:
-        await phone.wait_for_agent(quiet=0.3)
+        await phone.wait_for_agent(quiet=0.8)
         for clip in clips:
             await phone.say(clip)
-            await phone.wait_for_agent(quiet=0.4)
+            await phone.wait_for_agent(quiet=0.8)
         phone.hang_up()
 
     return person
 
 
 async def presses(phone: Any) -> None:
-    await phone.wait_for_agent(quiet=0.3)
+    await phone.wait_for_agent(quiet=0.8)
     await phone.press("42#")
-    await phone.wait_for_agent(quiet=0.3)
+    await phone.wait_for_agent(quiet=0.8)
     phone.hang_up()
 
 
 async def says_no_word(phone: Any) -> None:
     """A caller whose sounds no transcriber finds words in."""
-    await phone.wait_for_agent(quiet=0.3)
+    await phone.wait_for_agent(quiet=0.8)
     await phone.say(babble("what nobody knows", seed="unknown"))
-    await phone.wait_for_agent(quiet=0.3)
+    await phone.wait_for_agent(quiet=0.8)
     phone.hang_up()
 
 

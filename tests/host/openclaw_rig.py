@@ -175,6 +175,16 @@ class OpenClaw:
         self.state_dir.mkdir(parents=True)
         self.config_path.write_text(json.dumps(self._config(model_url, plugin, settings)), encoding="utf-8")
 
+    def configure(self, settings: dict[str, Any]) -> None:
+        """Give the plugin these settings, as its owner does once it is installed.
+
+        Before, OpenClaw would take the name for that of a plugin of its own, and try to get that from the registry.
+        """
+        config = json.loads(self.config_path.read_text("utf-8"))
+        entries = config.setdefault("plugins", {}).setdefault("entries", {})
+        entries["voice-call"] = {"enabled": True, **entries.get("voice-call", {}), "config": settings}
+        self.config_path.write_text(json.dumps(config), encoding="utf-8")
+
     async def run(self, *words: str, seconds: float = 90, stdin: bytes | None = None) -> Done:
         """Run a command, `openclaw WORDS`, to its end."""
         process = await self._spawn(*words)

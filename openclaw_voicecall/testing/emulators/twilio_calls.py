@@ -147,6 +147,10 @@ class Call:
         """Wait for the end."""
         await self._over.wait()
 
+    async def until_reported(self) -> None:
+        """Wait until the end is reported, or a fault has taken the report."""
+        await self._reports.ended.wait()
+
     async def until_answered(self) -> Person:
         """Wait for the answer. Raises `Ended` when there is none."""
         while self.phone is None:

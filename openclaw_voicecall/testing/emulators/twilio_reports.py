@@ -28,6 +28,8 @@ class Reports:
         self._turn = asyncio.Lock()
         self._held: list[Mapping[str, str]] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self.ended = asyncio.Event()
+        """Set when the report of the end is on its way, or a fault has taken it."""
 
     def put(self, event: str, status: str, **extra: str) -> None:
         """Report that something happened, if the application asked for it.
@@ -69,6 +71,7 @@ class Reports:
             SipResponseCode=SIP_CODES[call.status],
             **error,
         )
+        self.ended.set()
 
     async def done(self) -> None:
         """Wait until all is sent."""
