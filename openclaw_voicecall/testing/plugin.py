@@ -4,7 +4,6 @@ This module loads in every pytest run of every user, so it imports nothing but p
 they need when they are asked for.
 """
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +17,9 @@ if TYPE_CHECKING:
 @pytest.fixture
 def free_port() -> int:
     """A TCP port on loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    from openclaw_voicecall.testing import ports  # noqa: PLC0415 as the module says
+
+    return ports.free_port()
 
 
 @pytest.fixture

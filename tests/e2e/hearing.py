@@ -3,7 +3,6 @@
 import asyncio
 import re
 import shutil
-import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -18,6 +17,7 @@ from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.testing.emulators.clips import ClipBook
 from openclaw_voicecall.testing.emulators.twilio import Call, Person
 from openclaw_voicecall.testing.emulators.twilio_phone import AUDIBLE, RATE
+from openclaw_voicecall.testing.ports import free_port
 
 BRIDGE = "One moment, please."
 """Said by the carrier's voice when the stream is given up, and by the agent's while a reply is awaited."""
@@ -241,7 +241,7 @@ async def _run_lane(lane: Lane, outcomes: dict[str, HeldCall | BaseException]) -
     try:
         async with AsyncExitStack() as stack:
             more = await lane.prepare(stack) if lane.prepare is not None else {}
-            line = await stack.enter_async_context(vendor_line(folder, _free_port(), **lane.options, **more))
+            line = await stack.enter_async_context(vendor_line(folder, free_port(), **lane.options, **more))
             for name, scenario in lane.scenarios.items():
                 try:
                     outcomes[name] = await scenario(line)
@@ -256,9 +256,3 @@ async def _run_lane(lane: Lane, outcomes: dict[str, HeldCall | BaseException]) -
             raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

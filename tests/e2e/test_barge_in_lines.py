@@ -31,6 +31,7 @@ SYLLABLE = 12
 NOISE_AFTER = 2.0
 """Seconds after which a noise that goes on is known as one."""
 
+
 @dataclass(frozen=True)
 class Place:
     """Where somebody telephones, and what they do there besides talking."""

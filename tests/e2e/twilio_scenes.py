@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from vendor_line import CALLER, OURS, VendorLine, free_port, vendor_line
+from vendor_line import CALLER, OURS, VendorLine, vendor_line
 
 from openclaw_voicecall.errors import CallNotFound
 from openclaw_voicecall.media.g711 import ulaw_to_pcm
 from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.testing.emulators.clips import Found
 from openclaw_voicecall.testing.emulators.twilio import Call, Pickup
+from openclaw_voicecall.testing.ports import free_port
 
 Script = Any
 CALL_LIMIT = 60.0

@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import random
-import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,15 +88,6 @@ class VendorLine:
 
 def lines(record: dict[str, Any]) -> list[tuple[str, str]]:
     return [(line["speaker"], line["text"]) for line in record["transcript"]]
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens at, and that no system gives to a connection while a service is down."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 @asynccontextmanager

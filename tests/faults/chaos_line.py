@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos_plans import FOR_GOOD, GREETING, TALK, Kind, Strike
-from vendor_line import OURS, REPORTED, SID, VOICE, free_port
+from vendor_line import OURS, REPORTED, SID, VOICE
 
 from openclaw_voicecall.media.resample import UlawEncoder
 from openclaw_voicecall.server.client import ControlClient
@@ -25,6 +25,7 @@ from openclaw_voicecall.testing.emulators.serving import Emulator
 from openclaw_voicecall.testing.emulators.twilio import TwilioEmulator
 from openclaw_voicecall.testing.emulators.voices import babble
 from openclaw_voicecall.testing.faults import FaultProxy
+from openclaw_voicecall.testing.ports import free_port
 from openclaw_voicecall.testing.service import RunningService
 
 APOLOGY = ("I'm sorry, something went wrong on my side.", "Could you say that again?")

@@ -15,11 +15,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
-from vendor_line import OURS, VendorLine, free_port, vendor_line
+from vendor_line import OURS, VendorLine, vendor_line
 
 from openclaw_voicecall.errors import VoiceCallError
 from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.testing.emulators.twilio import Call, Person, Pickup
+from openclaw_voicecall.testing.ports import free_port
 
 OWNERLESS = 30.0
 """Seconds after a start in which every call of a dead service must be over and closed."""

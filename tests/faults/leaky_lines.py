@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,6 +24,7 @@ from openclaw_voicecall.testing.emulators.openai_realtime import OpenAIRealtimeE
 from openclaw_voicecall.testing.emulators.openai_speech import OpenAISpeechEmulator
 from openclaw_voicecall.testing.emulators.twilio import TwilioEmulator
 from openclaw_voicecall.testing.emulators.xai import XaiEmulator
+from openclaw_voicecall.testing.ports import free_port
 from openclaw_voicecall.testing.service import CliResult, RunningService
 
 SECRETS = {
@@ -220,13 +220,6 @@ async def line(
                 await asyncio.to_thread(service.__exit__, None, None, None)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _vendors(

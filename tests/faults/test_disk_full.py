@@ -5,7 +5,6 @@ The service is the real one, and so is the disk: a small file system that is fil
 
 import asyncio
 import shutil
-import socket
 import sqlite3
 import tempfile
 import wave
@@ -22,6 +21,7 @@ from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.testing import disks
 from openclaw_voicecall.testing.disks import SmallDisk
 from openclaw_voicecall.testing.emulators.twilio import Person
+from openclaw_voicecall.testing.ports import free_port
 from openclaw_voicecall.testing.service import RunningService, ServiceCrashed
 
 pytestmark = [
@@ -71,7 +71,7 @@ async def play() -> Played:
         with SmallDisk(state, ROOM) as disk:
             async with (
                 vendor_line(
-                    state, _free_port(), config=CONFIG, inside=disk.inside, respond=answering(ANSWERS)
+                    state, free_port(), config=CONFIG, inside=disk.inside, respond=answering(ANSWERS)
                 ) as line,
                 ControlClient(disk.view / "control.sock") as client,
             ):
@@ -120,12 +120,6 @@ async def _full(on: Stage, disk: SmallDisk) -> dict[str, Any]:
     disk.empty()
     seen["scene"] = await on.over(call, told["callId"])
     return seen
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def _sound(path: Path) -> tuple[float, int]:

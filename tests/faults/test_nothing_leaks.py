@@ -32,7 +32,7 @@ from vendor_line import OURS
 from openclaw_voicecall.cli import build_cli
 from openclaw_voicecall.testing.emulators.voices import babble
 
-pytestmark = [pytest.mark.faults, pytest.mark.heavy, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
 
 LEAKY_NUMBER = "+12670000009"
 IN_THE_ENVIRONMENT = "LeakyCanary99Xq7Lk9"
