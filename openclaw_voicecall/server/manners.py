@@ -80,4 +80,6 @@ class _NoNoise(logging.Filter):
         """Leave out what is wrong with a request, or with its connection."""
         error = record.exc_info[1] if record.exc_info else None
         gone = isinstance(error, RuntimeError) and str(error) == "Connection closed."  # aiohttp's words
-        return not gone and not isinstance(error, HttpProcessingError | web.RequestPayloadError | ConnectionError)
+        return not gone and not isinstance(
+            error, HttpProcessingError | web.RequestPayloadError | ConnectionError
+        )

@@ -77,7 +77,9 @@ def vendor_error(
 
 def not_a_stream(vendor: ChatVendor, content_type: str) -> VendorError:
     """The error for an answer that is no stream of a chat model."""
-    return _not_chat(vendor, OPERATION, f"it answered with {content_type or 'nothing':.60}, no stream of events")
+    return _not_chat(
+        vendor, OPERATION, f"it answered with {content_type or 'nothing':.60}, no stream of events"
+    )
 
 
 def gone_advice(vendor: ChatVendor, model: str) -> str:
