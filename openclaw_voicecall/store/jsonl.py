@@ -5,6 +5,7 @@ the sentence about a failure and the path of the recording; `calls --json` gives
 """
 
 import json
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -73,7 +74,7 @@ def import_jsonl(path: Path) -> list[CallRecord]:
         if not line.strip():
             continue
         try:
-            record = _from_openclaw(json.loads(line))
+            record = _from_openclaw(json.loads(line, parse_float=_finite, parse_constant=_finite))
         except (ValueError, OverflowError, RecursionError) as error:
             raise StoreError(
                 f"{path}, line {number} is not a call record: {error}. "
@@ -81,6 +82,14 @@ def import_jsonl(path: Path) -> list[CallRecord]:
             ) from error
         records[record.call_id] = record
     return list(records.values())
+
+
+def _finite(text: str) -> float:
+    """A number. Python reads `NaN` and what is too large for a float, and no other program reads what it then writes."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text:.20} is no number that JSON can hold")
+    return number
 
 
 def _to_openclaw(record: CallRecord) -> dict[str, Any]:

@@ -247,6 +247,10 @@ FAR_FUTURE = json.dumps(
     | {"startedAt": 10**29}
 ).encode()
 
+HUGE = FAR_FUTURE.replace(b"}", b', "metadata": {"session": 1e999}}').replace(
+    b"1" + b"0" * 29, b"1780000000000"
+)
+
 
 @cache
 def call_log() -> bytes:
@@ -614,7 +618,7 @@ TARGETS = (
         make=lambda random: call_log(),
         feed=import_log,
         refusals=(StoreError,),
-        known=(FAR_FUTURE,),
+        known=(FAR_FUTURE, HUGE),
         parsers=(f"{HERE}.store.jsonl",),
     ),
     Target(

@@ -229,6 +229,11 @@ def test_a_call_in_a_final_state_is_over_even_without_its_time(tmp_path):
         ({**OPENCLAW_CALL, "transcript": [{"text": "x"}]}, "timestamp is missing"),
         ({**OPENCLAW_CALL, "metadata": [1]}, "metadata"),
         ("[" * 100_000, "recursion"),
+        (
+            json.dumps(OPENCLAW_CALL)[:-1] + ', "metadata": {"x": 1e999}}',
+            "1e999 is no number that JSON can hold",
+        ),
+        (json.dumps(OPENCLAW_CALL)[:-1] + ', "metadata": {"x": NaN}}', "NaN is no number that JSON can hold"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, line, reason):
