@@ -85,7 +85,7 @@ def import_jsonl(path: Path) -> list[CallRecord]:
 
 
 def _finite(text: str) -> float:
-    """A number. Python reads `NaN` and what is too large for a float, and no other program reads what it then writes."""
+    """A number. Python also reads `NaN` and what no float can hold, and writes it so that nobody else can read it."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"{text:.20} is no number that JSON can hold")
