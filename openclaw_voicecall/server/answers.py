@@ -63,7 +63,8 @@ class Answers:
                 if keep:
                     await self._keep(carrier, key, reply)
             except BaseException:
-                del self._given[carrier, key]
+                if self._given.get((carrier, key)) is known:  # in a flood it may be forgotten by now
+                    del self._given[carrier, key]
                 known.cancel()
                 raise
             known.set_result(reply)

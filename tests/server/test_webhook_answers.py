@@ -172,6 +172,23 @@ async def test_an_answer_is_on_disk_before_it_is_given(store):
         assert manager.offered == []
 
 
+async def test_a_request_that_fails_after_a_flood_of_others_fails_with_its_own_reason(store, monkeypatch):
+    monkeypatch.setattr(answers, "ANSWERS_KEPT", 2)
+    given = answers.Answers(store, SystemClock())
+
+    async def other():
+        return WebhookReply(body=b"other")
+
+    async def failing():
+        for name in ("b", "c"):
+            await given.once("odd", name, other, keep=False)
+        raise StoreError("disk full")
+
+    with pytest.raises(StoreError, match="disk full"):
+        await given.once("odd", "a", failing, keep=False)
+    assert (await given.once("odd", "a", other, keep=False)).body == b"other", "and may be tried again"
+
+
 async def test_requests_that_are_wrong_by_their_head_are_refused_before_their_body_is_there(store):
     heads = {
         "X-Signature: right\r\nContent-Type: text/html": b"415",
