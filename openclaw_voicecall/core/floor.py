@@ -242,6 +242,8 @@ class Floor:
     def answer(self, text: str, digits: str = "", *, waited: float = 0.0) -> None:
         """Take up a committed turn of the caller, said or dialled: interrupt the agent and start its answer."""
         if self._policy.respond:
+            if text and self.agent.state is Agent.YIELDED:
+                self._alarms.forget()
             self.stop_agent()
         self.turn += 1
         self.write("caller", text or f"[keys {digits}]", self.turn)

@@ -143,6 +143,8 @@ class CallModel:
                 self.held_at = None
             case c.ClearAudio(turn):
                 assert turn == self.turn, "cleared another turn"
+                if self.held_at is not None and any(isinstance(o, c.StartResponse) and o.text for o in batch):
+                    self.alarms.clear()
                 self.held_at = None
             case c.AppendTranscript("agent", text, turn):
                 heard = [w for u in self.utterances if u.turn == turn for w in u.heard_words()]
