@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: call test soak lint lint-style lint-format lint-types lint-layers format docs bench bench-local bench-twilio clean help setup-call setup-test
+.PHONY: call test soak lint lint-style lint-format lint-types lint-layers format docs bench bench-local bench-twilio bench-agent clean help setup-call setup-test
 
 setup-call setup-test:
 	@sh .ci/setup $(@:setup-%=%)
@@ -52,6 +52,9 @@ bench-local: setup-test
 
 bench-twilio: setup-test
 	@"$(BIN)/python" bench/twilio_line.py $(TWILIO_ARGS)
+
+bench-agent: setup-test ## Measure what a turn of OpenClaw's agent costs beyond its model's time: ARGS
+	@"$(BIN)/python" bench/agent_turn.py $(ARGS)
 
 clean: ## Remove everything that was made here
 	rm -rf "$(OUT)" build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -38,6 +38,7 @@ DEFAULT_PLUGINS = (
     "openclaw_voicecall.providers.deepgram",
     "openclaw_voicecall.providers.xai",
     "openclaw_voicecall.providers.chat",
+    "openclaw_voicecall.providers.openclaw",
 )
 
 KINDS: Mapping[str, type[Any]] = {

@@ -1,8 +1,12 @@
 """Who writes the agent's side of the talk."""
 
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
+
+_AGENT = re.compile(r"^agent:[^:]*:")
+"""How a session key begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,12 @@ class TurnRequest:
     """What an outbound call is for."""
     language: str = "en"
     agent_id: str = ""
+    model: str = ""
+    """Model, as the host names it, that its agent is to use in this turn; the agent's own where empty."""
+    owner: bool = False
+    """Whether the person on the line is the owner of the host's agent."""
+    agent_tools: tuple[str, ...] | None = ()
+    """Names of the tools of its own that a host's agent may use in this turn; None for all."""
     timeout: float = 30.0
     """Seconds that the whole reply may take."""
     tools: tuple[Tool, ...] = ()
@@ -61,6 +71,20 @@ class TurnRequest:
     """Whether the carrier can hand the caller over and the owner allows it."""
     transfer_to: tuple[str, ...] | None = None
     """The only numbers, E.164, that the far party may be handed over to; None for any."""
+
+    def for_agent(self, wanted: str) -> "TurnRequest":
+        """The turn as an agent of the host is to write it: a memory belongs to its agent.
+
+        Args:
+            wanted: What stands behind the slash in `openclaw/<agentId>@<model>`; both parts may be left out, and
+                `default` names the call's own agent.
+        """
+        agent_id, _, model = wanted.partition("@")
+        request = replace(self, model=model) if model else self
+        if agent_id in ("", "default"):
+            return request
+        key = _AGENT.sub(lambda _: f"agent:{agent_id}:", self.session_key)
+        return replace(request, agent_id=agent_id, session_key=key)
 
 
 @dataclass(frozen=True, slots=True)

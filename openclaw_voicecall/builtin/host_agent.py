@@ -1,11 +1,11 @@
 """The responder `host`: the agent of the program we live in, such as OpenClaw, writes the turns.
 
-`responseModel` need not name it: in a host it is the default. `host/<agentId>` asks for another of its agents.
+`responseModel` need not name it: in a host it is the default. `host/<agentId>` asks for another of its agents, and
+`host/<agentId>@<model>` for another model, which it uses on calls only.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 from openclaw_voicecall import hookimpl
@@ -14,6 +14,7 @@ from openclaw_voicecall.api.responder import Responder, ResponseEvent, TurnReque
 from openclaw_voicecall.api.spec import NoSettings, ResponderSpec, Runtime
 from openclaw_voicecall.errors import ConfigError
 from openclaw_voicecall.hookspecs import Register
+from openclaw_voicecall.providers._pauses import with_pauses
 
 
 class HostAgent:
@@ -21,18 +22,17 @@ class HostAgent:
 
     Args:
         host: The program.
-        agent_id: Which of its agents; empty for the call's own.
+        wanted: Which of its agents, and on which model, as in `TurnRequest.for_agent`.
     """
 
-    def __init__(self, host: Host, agent_id: str) -> None:
+    def __init__(self, host: Host, wanted: str) -> None:
         self._host = host
-        self._agent_id = agent_id
+        self._wanted = wanted
 
     async def respond(self, request: TurnRequest) -> AsyncGenerator[ResponseEvent, None]:
         """Let the agent write the turn. Raises `VendorError`."""
-        if self._agent_id:
-            request = replace(request, agent_id=self._agent_id)
-        async with aclosing(self._host.agent_turn(request)) as events:
+        writing = self._host.agent_turn(request.for_agent(self._wanted))
+        async with aclosing(with_pauses(writing)) as events:
             async for event in events:
                 yield event
 
@@ -63,6 +63,6 @@ def _host(runtime: Runtime) -> Any:
     if runtime.host is None:
         raise ConfigError(
             "responseModel: there is no host program here whose agent could answer; run the service inside OpenClaw, "
-            "or name a model such as openai/gpt-5.6-luna"
+            "or set it to openclaw, which asks a gateway on this machine, or to a model such as openai/gpt-5.6-luna"
         )
     return runtime.host

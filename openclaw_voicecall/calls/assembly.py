@@ -13,6 +13,7 @@ from openclaw_voicecall.api.speech import Synthesizer, TranscriptionRequest
 from openclaw_voicecall.api.store import CallRecord, TranscriptLine
 from openclaw_voicecall.calls.engines import Engines, takes_turns
 from openclaw_voicecall.calls.memory import Recollection, nothing
+from openclaw_voicecall.config.trust import agent_tools, is_owner
 from openclaw_voicecall.core.policy import RECORDING_LINE, BargeInPolicy, CallPolicy
 from openclaw_voicecall.errors import StoreError
 from openclaw_voicecall.media.echo import EchoGate
@@ -209,6 +210,7 @@ def _turn_request(
     record: CallRecord, plan: "CallPlan", config: "VoiceCallConfig", capabilities: CarrierCapabilities
 ) -> TurnRequest:
     allowed = config.transfer.allowed
+    far = record.from_number if record.direction == "inbound" else record.to_number
     return TurnRequest(
         call_id=record.call_id,
         turn=0,
@@ -221,6 +223,8 @@ def _turn_request(
         objective=plan.objective,
         language=plan.language,
         agent_id=plan.agent_id,
+        owner=is_owner(config, far),
+        agent_tools=agent_tools(config, far),
         timeout=plan.response_timeout,
         can_send_digits=capabilities.dtmf_out != "none",
         can_transfer=capabilities.transfer

@@ -1,5 +1,6 @@
 """Every engine that the configuration names, fallbacks included, each with its plugin and settings."""
 
+import os
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from openclaw_voicecall.api.spec import Runtime
 from openclaw_voicecall.calls.engines import DEFAULT_RESPONDER, EngineRoom
 from openclaw_voicecall.plugins import Registry
+from openclaw_voicecall.server.answering import checked_reference
 
 if TYPE_CHECKING:
     from openclaw_voicecall.config.schema import VoiceCallConfig
@@ -145,7 +147,8 @@ def _responders(registry: Registry, config: "VoiceCallConfig") -> tuple[Part, ..
         *(model for model in models if model),
     ]
     found = []
-    for reference in dict.fromkeys(asked):
+    settled = (checked_reference(reference, registry.responders, os.environ) for reference in asked)
+    for reference in dict.fromkeys(settled):
         name, _, model = reference.partition("/")
         spec = registry.find("responders", name, setting="responseModel")
         settings = config.responder_settings(name)

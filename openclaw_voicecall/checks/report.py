@@ -161,6 +161,8 @@ def _fix(error: Exception, section: str) -> str:
             return "correct that setting; `openclaw-voicecall config check` shows it with its line"
         case PluginError():
             return "correct the plugin, or leave it out with plugins.disabled"
+        case VendorError(vendor="openclaw"):
+            return "do as said above; `openclaw gateway status` tells how the gateway is"
         case EngineMissing():
             return "install it as said above, or choose another one"
         case VendorAuthError():

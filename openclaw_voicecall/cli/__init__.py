@@ -5,8 +5,8 @@ Importing it costs next to nothing: a command imports what it needs when it runs
 
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 import pluggy
@@ -29,6 +29,9 @@ from openclaw_voicecall.cli import (
 from openclaw_voicecall.cli.failure import EXIT_BROKEN_PIPE, drop_output, failure_of
 from openclaw_voicecall.cli.options import Invocation, common_options
 from openclaw_voicecall.errors import DuplicateProvider, VoiceCallError
+
+if TYPE_CHECKING:
+    from openclaw_voicecall.api.host import Host
 
 PROGRAM = "openclaw-voicecall"
 
@@ -153,13 +156,20 @@ def build_cli(manager: pluggy.PluginManager | None = None, *, source: Source | N
     return cli
 
 
-def main() -> None:
-    """Run the command line of this process; never returns."""
+def main(words: Sequence[str] | None = None, *, program: str = PROGRAM, host: "Host | None" = None) -> None:
+    """Run a command line and exit with its code; never returns.
+
+    Args:
+        words: The command line without the program's name; that of this process unless given.
+        program: What the program is called in messages.
+        host: The program in this process whose agent answers the calls.
+    """
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="replace")  # what people say must not break a terminal that cannot show it
     try:
-        build_cli(source=_installed_plugins).main(prog_name=PROGRAM)
+        cli = build_cli(source=_installed_plugins)
+        cli.main(None if words is None else list(words), prog_name=program, obj=Invocation(host=host))
     finally:
         try:
             sys.stdout.flush()

@@ -55,6 +55,7 @@ def _engines(registry: "Registry", config: "VoiceCallConfig") -> list[dict[str, 
         EngineMissing: An engine is not installed.
     """
     from openclaw_voicecall.calls.engines import DEFAULT_RESPONDER, EngineRoom
+    from openclaw_voicecall.server.answering import checked_reference
 
     engines: list[dict[str, Any]] = []
 
@@ -74,7 +75,8 @@ def _engines(registry: "Registry", config: "VoiceCallConfig") -> list[dict[str, 
     for name in (config.tts.provider or "local", *config.tts.fallbacks):
         synthesizer = registry.find("synthesizers", name, setting="tts.provider")
         add("synthesizer", name, synthesizer.describe(config.synthesizer_settings(name)))
-    for reference in (config.response_model or DEFAULT_RESPONDER, *config.response_fallbacks):
+    for written in (config.response_model or DEFAULT_RESPONDER, *config.response_fallbacks):
+        reference = checked_reference(written, registry.responders, os.environ)
         name = reference.partition("/")[0]
         responder = registry.find("responders", name, setting="responseModel")
         add("responder", reference, responder.describe(config.responder_settings(name)))

@@ -3,10 +3,13 @@
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from openclaw_voicecall.api.host import Host
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -22,6 +25,8 @@ class Invocation:
     """State directory; None means `$OPENCLAW_VOICECALL_STATE_DIR` or the default place."""
     as_json: bool = False
     debug: bool = False
+    host: "Host | None" = None
+    """The program whose command this is, where it is one of a host in this very process."""
 
 
 def common_options(function: F) -> F:

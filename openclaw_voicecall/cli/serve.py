@@ -42,6 +42,7 @@ async def _serve(invocation: Invocation) -> None:
     options = ServiceOptions(
         config_source=invocation.config,
         state_dir=Path(invocation.state_dir) if invocation.state_dir else None,
+        host=invocation.host,
     )
     log_to_stderr("warning")
     async with run_service(options) as service:

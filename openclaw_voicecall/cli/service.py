@@ -69,6 +69,7 @@ async def _own_service(invocation: Invocation) -> AsyncIterator[ControlClient]:
         config_source=invocation.config,
         state_dir=Path(invocation.state_dir) if invocation.state_dir else None,
         ephemeral=True,
+        host=invocation.host,
     )
     log_to_stderr("warning")
     async with run_service(options) as service, ControlClient(service.socket_path) as client:

@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 from openclaw_voicecall.config import sections_speech as speech
 from openclaw_voicecall.config.base import CamelModel
 from openclaw_voicecall.config.compat import STEPS
+from openclaw_voicecall.config.descriptions import describe_settings
 from openclaw_voicecall.config.fields import PublicUrl
 from openclaw_voicecall.config.numbers import E164
 from openclaw_voicecall.config.schema import VoiceCallConfig, build_config_model
@@ -80,6 +81,7 @@ stand side by side, the new one wins. `openclaw-voicecall config migrate` shows 
 
 def render(model: type[VoiceCallConfig]) -> str:
     """The page for a configuration model, in Markdown."""
+    describe_settings(model)
     parts = [_INTRODUCTION, "## All settings\n", *_group(model, ())]
     steps = [f"| {number} | {_first_line(step.__doc__)} |\n" for number, step in enumerate(STEPS, start=1)]
     return "\n".join([*parts, _OLD + "".join(steps)])

@@ -12,6 +12,7 @@ from openclaw_voicecall.config import sections_openclaw as known
 from openclaw_voicecall.config import sections_speech as speech
 from openclaw_voicecall.config import sections_spending as costs
 from openclaw_voicecall.config.base import CamelModel
+from openclaw_voicecall.config.descriptions import describe_settings
 from openclaw_voicecall.config.fields import NotNegative, OwnPath, Positive, PublicUrl, Words, wrong
 from openclaw_voicecall.config.numbers import E164
 from openclaw_voicecall.config.shapes import NO_EFFECT, field_of, keys_of, shape_of
@@ -55,6 +56,10 @@ class VoiceCallConfig(CamelModel):
     """Whom to call when nobody is named."""
     agent_id: Words | None = None
     """The host's agent that owns the calls; its only agent if not set."""
+    owners: tuple[E164, ...] | None = None
+    """Whose voice the host's agent obeys as its owner's: these numbers; `toNumber` alone if not set. Being let in by
+    `allowFrom` makes nobody an owner. A caller id can be forged: `[]` trusts none."""
+    agent_tools: s.AgentToolsConfig = s.AgentToolsConfig()
     session_scope: Literal["per-phone", "per-call", "main"] = "per-phone"
     """Which calls share a memory: those with one phone, none, or all. Callers who hide their number share none under
     `per-phone`."""
@@ -129,6 +134,7 @@ class VoiceCallConfig(CamelModel):
     memory: s.MemoryConfig = s.MemoryConfig()
     recording: s.RecordingConfig = s.RecordingConfig()
     playout: s.PlayoutConfig = s.PlayoutConfig()
+    reports: s.ReportsConfig = s.ReportsConfig()
     logging: s.LoggingConfig = s.LoggingConfig()
     plugins: s.PluginsConfig = s.PluginsConfig()
     control: s.ControlConfig = s.ControlConfig()
@@ -393,6 +399,7 @@ def config_schema(model: type[VoiceCallConfig]) -> dict[str, Any]:
 
     Wherever a secret is expected, the schema also takes OpenClaw's reference object.
     """
+    describe_settings(model)
     schema = model.model_json_schema(by_alias=True)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema.setdefault("$defs", {})["SecretReference"] = _SECRET_REFERENCE

@@ -4,6 +4,7 @@ Times that end in `_ms` are milliseconds, those that end in `_seconds` or `_sec`
 too are taken from there.
 """
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
@@ -33,7 +34,12 @@ FUNNEL_PORTS = (443, 8443, 10000)
 RECORDING_NOTICE = "This call is recorded."
 """What is said before a recording where `recording.notice` is not set."""
 
+OTHERS_TOOLS = ("voice_call", "web_search", "web_fetch")
+"""What the host's agent may use for somebody who is not its owner: nothing of the owner's, nothing that changes
+anything."""
+
 _CORE = CallPolicy()
+_TOOL_NAME = re.compile(r"\*|[A-Za-z0-9_][A-Za-z0-9_:./*-]{0,127}")
 
 
 def _ms(seconds: float) -> int:
@@ -55,7 +61,16 @@ def _with_code(text: str) -> str:
     return text
 
 
+def _tool_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    if "*" in names and len(names) > 1:
+        raise wrong('expected either "*" for all tools or the names of some, found both')
+    if any(_TOOL_NAME.fullmatch(name) is None for name in names):
+        raise wrong('expected names of tools such as "web_search", or "*" for all')
+    return names
+
+
 NotifyUrl = Annotated[str, AfterValidator(_notify_url)]
+ToolNames = Annotated[tuple[str, ...], AfterValidator(_tool_names)]
 
 
 class ServeConfig(CamelModel):
@@ -295,6 +310,23 @@ class TransferConfig(CamelModel):
     """How long the other number may take to answer, ms; then the agent goes on."""
     max_duration_seconds: Positive = round(_CORE.transfer_duration)
     """How long they may talk then, seconds."""
+
+
+class AgentToolsConfig(CamelModel):
+    """What the host's agent may use during a call, by who is on the line: names of its tools, or `*` for all."""
+
+    owner: ToolNames = ("*",)
+    """While one of `owners` is."""
+    others: ToolNames = OTHERS_TOOLS
+    """While anybody else is. `voice_call` ends their call and presses its keys, and nothing else. Empty for none."""
+
+
+class ReportsConfig(CamelModel):
+    """What the host's chat is told of calls, besides how each one ended."""
+
+    live: bool = False
+    """Notes of what was said so far, while the call lasts. They wake nobody: the agent reads them in its next turn in
+    that chat."""
 
 
 class LoggingConfig(CamelModel):

@@ -15,6 +15,8 @@ import yaml
 
 from openclaw_voicecall import __version__, hookspecs
 from openclaw_voicecall.config.schema import config_schema
+from openclaw_voicecall.host.hermes.plugin import HOOKS
+from openclaw_voicecall.host.hermes.tool import NAME as TOOL
 from openclaw_voicecall.plugins import PROJECT, Registry, load_registry
 
 DISTRIBUTION = "openclaw-voicecall"
@@ -45,6 +47,9 @@ def manifest() -> dict[str, Any]:
             "consoleScript": program.value,
             "pluginEntryPointGroup": PROJECT,
         },
+        # Read by hermes-agent, to which this repository is a plugin folder.
+        "provides_tools": [TOOL],
+        "provides_hooks": list(HOOKS),
         "commands": _commands(program),
         "plugins": {plugin.name: plugin.registers for plugin in registry.plugins},
         "hooks": _hooks(),

@@ -22,6 +22,7 @@ from openclaw_voicecall.calls.tokens import StreamTokens
 from openclaw_voicecall.errors import StoreError
 from openclaw_voicecall.plugins import Registry, load_settings
 from openclaw_voicecall.server import sites
+from openclaw_voicecall.server.answering import answered_by, answering_notices
 from openclaw_voicecall.server.keys import CLOCK, HUB, MANAGER, STORE, TOKENS
 from openclaw_voicecall.server.reach import open_reach
 from openclaw_voicecall.server.service import Service, ServiceOptions
@@ -51,7 +52,7 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
     """
     registry, loaded = load_settings(options.config_source, options.env, overrides=options.overrides)
     host = options.host or registry.manager.hook.voicecall_provide_host()
-    config = _answered_by(host, loaded.config)
+    config = answered_by(host, loaded.config, registry.responders, options.env)
     async with AsyncExitStack() as stack:
         state = StateDir.open(options.state_dir or _named_state_dir(options.env) or config.store, options.env)
         stack.enter_context(state.acquire())
@@ -73,7 +74,7 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
         service = Service(
             manager=manager,
             config=config,
-            notices=(*loaded.notices, *reach.notices, *_legal_notices(config, manager)),
+            notices=(*loaded.notices, *reach.notices, *_notices(config, manager)),
             url=f"http://{here}",
             socket_path=control.socket_path,
             control_url=control.url,
@@ -99,23 +100,16 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
             await service.drain()
 
 
-def _legal_notices(config: "VoiceCallConfig", manager: CallManager) -> tuple[str, ...]:
+def _notices(config: "VoiceCallConfig", manager: CallManager) -> tuple[str, ...]:
+    """What the owner should know of the settings as they are used."""
+    found = answering_notices(config)
     if config.disclosure or not manager.engines.capabilities[config.provider].billed:
-        return ()
+        return found
     return (
+        *found,
         "disclosure is not set: many laws ask an artificial voice to say what it is. Set it, for example to "
         '"This is an AI assistant.", or have the greeting say so.',
     )
-
-
-def _answered_by(host: "Host | None", config: "VoiceCallConfig") -> "VoiceCallConfig":
-    """The configuration with the host's agent as responder, where it names no model or that very host."""
-    if host is None:
-        return config
-    name, _, agent = (config.response_model or host.name).partition("/")
-    if name != host.name:
-        return config
-    return config.model_copy(update={"response_model": f"host/{agent}" if agent else "host"})
 
 
 def _named_state_dir(env: Mapping[str, str]) -> Path | None:

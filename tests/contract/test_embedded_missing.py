@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from openclaw_voicecall.config.descriptions import describe_settings
 from openclaw_voicecall.errors import EngineMissing
 from openclaw_voicecall.providers import embedded
 from openclaw_voicecall.providers.embedded import inventory
@@ -171,6 +172,7 @@ print(sorted(heavy & set(sys.modules)))
 
 @pytest.mark.parametrize("spec", [*TRANSCRIBERS.values(), *DETECTORS.values(), *SYNTHESIZERS.values()])
 def test_settings_are_camel_case_and_have_a_description(spec):
+    describe_settings(spec.config)
     for name, field in spec.config.model_fields.items():
         assert field.description, name
         assert "_" not in (field.alias or name)

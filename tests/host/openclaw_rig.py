@@ -357,10 +357,12 @@ class connect:
 
     Args:
         port: Of the gateway.
+        admin: May also change the gateway.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, admin: bool = False) -> None:
         self._port = port
+        self._scopes = ["operator.read", "operator.write", *(["operator.admin"] if admin else [])]
         self._count = 0
         self.events: list[dict[str, Any]] = []
         """Events that came meanwhile."""
@@ -389,13 +391,12 @@ class connect:
             self._socket = await self._session.ws_connect(f"ws://127.0.0.1:{self._port}", max_msg_size=2**26)
             await self._socket.receive_json()  # the challenge is for devices
             client = {"id": "gateway-client", "mode": "backend", "version": "1", "platform": sys.platform}
-            scopes = ["operator.read", "operator.write"]
             hello = {
                 "minProtocol": 4,
                 "maxProtocol": 4,
                 "client": client,
                 "role": "operator",
-                "scopes": scopes,
+                "scopes": self._scopes,
             }
             await self.request("connect", {**hello, "caps": [], "auth": {"token": TOKEN}})
         except BaseException:

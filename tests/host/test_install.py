@@ -12,6 +12,7 @@ from openclaw_voicecall import __version__
 
 pytestmark = pytest.mark.server
 
+OLD_NODE = "openclaw: Node 20.20.2: node:sqlite is unavailable; use 24.16+/26.1+ or a build with the fix"
 FAKE = Path(__file__).with_name("fake_openclaw.py")
 
 
@@ -90,6 +91,8 @@ def test_status_and_uninstall_tell_what_is_there(machine):
     [
         ({"version": "OpenClaw 2026.4.1 (aaa)"}, "OpenClaw 2026.4.1 is too old; update it to 2026.9"),
         ({"version": "Running on an unsupported Node (22.23.3)", "versionCode": 1}, "needs Node 24.16"),
+        ({"version": f"{OLD_NODE}\nIf you use nvm, run:\n  nvm install 26", "versionCode": 1}, OLD_NODE),
+        ({"version": "env: 'node': No such file or directory", "versionCode": 127}, "put it first on PATH"),
         ({"refuses": "extension entry failed plugin directory boundary checks"}, "boundary checks"),
         ({"diagnostics": [{"level": "error", "message": "plugin id mismatch"}]}, "plugin id mismatch"),
         ({"bridge": "0.0.9"}, "version 0.0.9"),

@@ -3,14 +3,14 @@
 import asyncio
 import socket
 from contextlib import aclosing, asynccontextmanager
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 
 from openclaw_voicecall.api.responder import EndCall, Line, TextDelta, TurnRequest
 from openclaw_voicecall.api.store import CallRecord, TranscriptLine
 from openclaw_voicecall.errors import HostError, VendorError, VendorUnavailable
-from openclaw_voicecall.host.openclaw.agent import OTHERS_TOOLS, OpenClawHost
+from openclaw_voicecall.host.openclaw.agent import REFUSED_PER_DAY, OpenClawHost
 from openclaw_voicecall.host.stdio import Peer
 
 pytestmark = pytest.mark.server
@@ -53,7 +53,6 @@ async def openclaw():
     peer = Peer(*streams[1], bridge.handle)
     running = [asyncio.create_task(each.run()) for each in (bridge.near, peer)]
     host = OpenClawHost(peer)
-    host.know(SimpleNamespace(to_number=OWNER, allow_from=()))
     try:
         async with asyncio.timeout(10):
             yield host, bridge
@@ -136,15 +135,48 @@ async def test_an_agent_that_hangs_up_in_its_turn_is_heard_to_the_end_first():
         assert [first, *rest] == [TextDelta("Goodbye. "), TextDelta("Take care."), EndCall()]
 
 
-async def test_only_the_owner_on_the_line_has_all_tools():
+@pytest.mark.parametrize(
+    ("tools", "asked"),
+    [
+        (None, {}),
+        (("voice_call", "web_search"), {"toolsAllow": ["voice_call", "web_search"]}),
+        ((), {"disableTools": True}),
+    ],
+)
+async def test_the_agent_has_the_tools_that_whoever_is_on_the_line_may_have_it_use(tools, asked):
     async with openclaw() as (host, bridge):
         bridge.result = {"text": "Yes."}
-        await said(host, turn())
-        await said(host, turn(to_number=OWNER))
-        await said(host, turn(direction="inbound", from_number=OWNER, to_number=STRANGER))
-        await said(host, turn(direction="inbound", from_number="", to_number=OWNER))
-        tools = [params.get("toolsAllow") for _, params in bridge.asked]
-        assert tools == [list(OTHERS_TOOLS), None, None, list(OTHERS_TOOLS)]
+        await said(host, turn(agent_tools=tools))
+        params = bridge.asked[0][1]
+        assert {name: params[name] for name in ("toolsAllow", "disableTools") if name in params} == asked
+
+
+async def test_another_agent_and_another_model_are_asked_for():
+    async with openclaw() as (host, bridge):
+        bridge.result = {"text": "Yes."}
+        await said(host, turn().for_agent("work@anthropic/claude-haiku"))
+        params = bridge.asked[0][1]
+        assert (params["agentId"], params["model"]) == ("work", "anthropic/claude-haiku")
+        assert params["sessionKey"] == f"agent:work:voice:{STRANGER}"
+
+
+LOOKING, TOOL = {"delta": "Let me look."}, {"tool": "clock", "phase": "start"}
+
+
+@pytest.mark.parametrize(
+    ("told", "text", "heard"),
+    [
+        ([LOOKING, TOOL, {"delta": "It is noon."}], "It is noon.", "Let me look.\nIt is noon."),
+        ([LOOKING, TOOL, {"delta": "It is"}], "Let me look.\nIt is noon.", "Let me look.\nIt is noon."),
+        ([LOOKING, TOOL], "It is noon.", "Let me look.\nIt is noon."),
+        ([LOOKING, TOOL, {"replace": "It is noon."}], "It is noon.", "Let me look.\nIt is noon."),
+        ([TOOL, TOOL], "It is noon.", "It is noon."),
+    ],
+)
+async def test_what_is_said_before_and_after_a_tool_is_heard_once(told, text, heard):
+    async with openclaw() as (host, bridge):
+        bridge.told, bridge.result = told, {"text": text}
+        assert "".join(await said(host, turn())) == heard
 
 
 @pytest.mark.parametrize(
@@ -166,7 +198,7 @@ async def test_a_run_that_fails_says_why(result, error, words):
             await said(host, turn())
 
 
-def ended(**metadata):
+def ended(end_reason="completed", **metadata):
     return CallRecord(
         call_id="c1",
         carrier="local",
@@ -176,7 +208,7 @@ def ended(**metadata):
         mode="conversation",
         state="completed",
         created_at=1.0,
-        end_reason="completed",
+        end_reason=end_reason,
         metadata=metadata,
         transcript=(TranscriptLine(speaker="caller", text="Yes, Monday.", at=2.0),),
     )
@@ -196,3 +228,25 @@ async def test_the_session_that_asked_learns_the_outcome_else_the_main_one(metad
         assert method == "session.event"
         assert (params["sessionKey"], params["agentId"], params["wake"]) == (key, agent, True)
         assert "Yes, Monday." in params["text"]
+
+
+async def test_refused_callers_wake_nobody_and_cannot_fill_the_chat():
+    async with openclaw() as (host, bridge):
+        for number in range(REFUSED_PER_DAY + 3):
+            refused = replace(
+                ended("rejected"), direction="inbound", from_number=f"+1555000{number:04d}", transcript=()
+            )
+            await host.deliver("agent:main:voice:x", refused)
+            await host.deliver("agent:main:voice:x", refused)
+        assert [method for method, _ in bridge.asked] == ["session.nextTurn"] * REFUSED_PER_DAY
+        assert "from +15550000000 refused" in bridge.asked[0][1]["text"]
+        assert bridge.asked[0][1]["sessionKey"] == "agent:main:main"
+
+
+async def test_live_notes_wait_for_the_next_turn_of_the_chat_that_asked():
+    async with openclaw() as (host, bridge):
+        await host.note("agent:main:voice:x", ended(requesterSessionKey="agent:work:telegram:7"), 0)
+        method, params = bridge.asked[0]
+        assert (method, params["sessionKey"]) == ("session.nextTurn", "agent:work:telegram:7")
+        assert "them: Yes, Monday." in params["text"]
+        assert params["idempotencyKey"] == "c1:0"

@@ -193,3 +193,22 @@ async def test_the_owner_on_the_line_may_have_others_called(control):
     host = Operations(control, is_owner=lambda number: number == "+15550001111")
     await host.tool({"action": "initiate_call", "to": "+15552220000", "message": "hi", "_ctx": ON_THE_PHONE})
     assert control.asked[0][0] == "place"
+
+
+@pytest.mark.usefixtures("talking")
+async def test_another_agent_that_writes_a_turn_of_the_call_may_do_no_more(host, control):
+    fallback = {"sessionKey": "agent:desk:voice:+15550001111"}
+    with pytest.raises(ConfigError, match="during a call"):
+        await host.tool({"action": "initiate_call", "to": "+15552220000", "message": "hi", "_ctx": fallback})
+    assert control.asked == []
+
+
+async def test_a_stranger_whose_call_shares_its_memory_with_the_owners_is_no_owner(control):
+    shared = {"metadata": {"sessionKey": "agent:main:main"}}
+    control.live = [{**CALL, **shared}, {**CALL, **shared, "callId": "c9", "to": "+15553330000"}]
+    host = Operations(control, is_owner=lambda number: number == CALL["to"])
+    asked = {"_ctx": {"sessionKey": "agent:main:main"}}
+    with pytest.raises(ConfigError, match="during a call"):
+        await host.tool({"action": "initiate_call", "to": "+15552220000", "message": "hi", **asked})
+    await host.tool({"action": "end_call", "callId": "c9", **asked})
+    assert control.asked == [("end", "c9", "")]

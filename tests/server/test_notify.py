@@ -4,20 +4,26 @@ import asyncio
 import hashlib
 import hmac
 import json
+import os
 import socket
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
 from pydantic import ValidationError
 
+from openclaw_voicecall.api.host import TRANSCRIPT_PATH
+from openclaw_voicecall.api.store import TranscriptLine
 from openclaw_voicecall.api.wire import record_to_json
-from openclaw_voicecall.builtin import notify
+from openclaw_voicecall.builtin import livenotes, notify
 from openclaw_voicecall.builtin.notify import EndNotifier
+from openclaw_voicecall.builtin.untold import Untold
 from openclaw_voicecall.calls.journal import JournalHub
 from openclaw_voicecall.config.schema import build_config_model
+from openclaw_voicecall.errors import HostError
 from openclaw_voicecall.plugins import load_registry
 from openclaw_voicecall.testing.contracts.store import example_entry, example_record
 
@@ -256,7 +262,7 @@ class NoStore:
         pass
 
 
-async def test_the_plugin_registers_itself_and_lives_as_long_as_the_service():
+async def test_the_plugin_registers_itself_and_lives_as_long_as_the_service(tmp_path):
     async with receiving() as receiver:
         registry = load_registry(load_entry_points=False)
         config = registry.config_model().model_validate({"notifyUrl": receiver.url, "notifySecret": "key"})
@@ -264,7 +270,7 @@ async def test_the_plugin_registers_itself_and_lives_as_long_as_the_service():
         hub = JournalHub(NoStore(), observers, registry.manager)
         hub.open()
         host = Host()
-        runtime = SimpleNamespace(host=host)
+        runtime = SimpleNamespace(host=host, state_dir=tmp_path, store=NoStore())
         (lifespan,) = registry.manager.hook.voicecall_lifespan(runtime=runtime)
         async with lifespan:
             hub.write(OVER, example_entry(1))
@@ -272,6 +278,195 @@ async def test_the_plugin_registers_itself_and_lives_as_long_as_the_service():
     assert len(receiver.requests) == 1
     assert "X-OpenClaw-Signature" in receiver.requests[0][0]
     assert host.delivered == [("agent:main:voice:+15550000001", "call-1")]
+
+
+@dataclass
+class Records:
+    """A store that knows some records."""
+
+    records: dict[str, object] = field(default_factory=dict)
+
+    async def get_call(self, call_id):
+        return self.records.get(call_id)
+
+
+@dataclass
+class Process:
+    """A service with a host, from its start to its end; several of them share one state folder."""
+
+    folder: Path
+    host: Host | None
+    store: Records = field(default_factory=Records)
+    live: bool = False
+
+    async def __aenter__(self) -> EndNotifier:
+        self.observer = notifier(live=self.live)
+        self.observer.host = self.host
+        if self.host:
+            self.observer.untold = Untold(self.folder)
+            await self.observer.tell_what_is_left(self.host, self.store)
+        return self.observer
+
+    async def __aexit__(self, *_):
+        async with asyncio.timeout(20):
+            await self.observer.close()
+
+
+AWAY = HostError("the gateway is gone")
+
+
+async def test_an_end_that_the_host_was_not_there_for_is_told_after_the_next_start(tmp_path, caplog):
+    host, store = Host(error=AWAY), Records({"call-1": OVER})
+    async with Process(tmp_path, host) as observer:
+        await observer.on_entry(LIVE, example_entry(1))
+        await observer.on_entry(OVER, example_entry(2))
+    assert logged(caplog)[-1] == (
+        "the end of call call-1 could not be told to the host openclaw: the gateway is gone; it is told after the next "
+        "start"
+    )
+    back = Host()
+    async with Process(tmp_path, back, store):
+        pass
+    assert [call_id for _, call_id in back.delivered] == ["call-1"]
+    async with Process(tmp_path, back, store):
+        pass
+    assert len(back.delivered) == 1, "once"
+
+
+async def test_a_call_that_died_with_its_process_is_told_when_it_is_closed(tmp_path):
+    async with Process(tmp_path, Host()) as observer:
+        await observer.on_entry(LIVE, example_entry(1))
+    host = Host()
+    async with Process(tmp_path, host, Records({"call-1": LIVE})) as observer:
+        await observer.on_entry(OVER, example_entry(9))
+    assert [call_id for _, call_id in host.delivered] == ["call-1"]
+
+
+async def test_what_was_told_is_not_told_again_when_more_comes_of_that_call_after_a_restart(tmp_path):
+    host = Host()
+    async with Process(tmp_path, host) as observer:
+        await observer.on_entry(LIVE, example_entry(1))
+        await observer.on_entry(OVER, example_entry(2))
+    async with Process(tmp_path, host, Records({"call-1": OVER})) as observer:
+        await observer.on_entry(OVER, example_entry(3))
+    assert len(host.delivered) == 1
+
+
+async def test_a_refused_call_that_is_over_with_its_first_entry_is_told(tmp_path):
+    host = Host()
+    refused = replace(OVER, end_reason="rejected", direction="inbound")
+    async with Process(tmp_path, host) as observer:
+        await observer.on_entry(refused, example_entry(1))
+    assert len(host.delivered) == 1
+
+
+async def test_a_host_that_comes_back_is_told_while_the_service_runs(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(notify, "HOST_PAUSES", (0.01,))
+    host = Host(error=AWAY)
+    told = asyncio.Event()
+
+    async def deliver(session_key, record):
+        host.delivered.append((session_key, record.call_id))
+        if len(host.delivered) < 4:
+            raise AWAY
+        told.set()
+
+    host.deliver = deliver
+    async with Process(tmp_path, host) as observer, asyncio.timeout(10):
+        await observer.on_entry(OVER, example_entry(1))
+        await told.wait()
+    assert logged(caplog) == [
+        "the end of call call-1 could not be told to the host openclaw: the gateway is gone; it is tried again"
+    ]
+    assert Untold(tmp_path).left() == []
+
+
+async def test_calls_of_a_service_without_a_host_are_nobodys_news_later(tmp_path):
+    async with Process(tmp_path, None) as observer:
+        await observer.on_entry(OVER, example_entry(1))
+    host = Host()
+    async with Process(tmp_path, host, Records({"call-1": OVER})):
+        pass
+    assert host.delivered == []
+
+
+async def test_the_host_is_told_where_the_transcript_lies_which_only_its_owner_can_read(tmp_path):
+    host, paths = Host(), []
+
+    async def deliver(session_key, record):
+        paths.append(Path(record.metadata[TRANSCRIPT_PATH]))
+
+    host.deliver = deliver
+    async with Process(tmp_path, host) as observer:
+        await observer.on_entry(OVER, example_entry(1))
+    (path,) = paths
+    text = path.read_text("utf-8")
+    assert all(" ".join(line.text.split()) in text for line in OVER.transcript)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+async def test_an_old_report_is_no_news_any_more(tmp_path):
+    untold = Untold(tmp_path)
+    untold.add("call-1")
+    os.utime(tmp_path / "untold" / "call-1", (0, 0))
+    assert untold.left() == []
+    assert not untold.has("call-1")
+
+
+def test_a_call_id_names_no_file_elsewhere(tmp_path):
+    untold = Untold(tmp_path)
+    for name in ("../there", "", "a/b", "."):
+        untold.add(name)
+        assert not untold.has(name)
+        assert untold.write_transcript(replace(OVER, call_id=name)) == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@dataclass
+class Noted(Host):
+    notes: list[tuple[int, int]] = field(default_factory=list)
+    noted: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def note(self, session_key, record, since):
+        self.notes.append((since, len(record.transcript)))
+        self.noted.set()
+
+
+def talk(lines: int):
+    return replace(
+        LIVE, transcript=tuple(TranscriptLine(speaker="caller", text=f"{n}", at=n) for n in range(lines))
+    )
+
+
+async def test_live_notes_tell_what_is_new_and_only_where_they_are_wanted(tmp_path, monkeypatch):
+    monkeypatch.setattr(livenotes, "EVERY", 0.01)
+    host = Noted()
+    async with Process(tmp_path, host, live=True) as observer, asyncio.timeout(10):
+        for lines in (0, 1, 3):
+            host.noted.clear()
+            await observer.on_entry(talk(lines), example_entry(lines + 1))
+            if lines:
+                await host.noted.wait()
+        await observer.on_entry(OVER, example_entry(9))
+    assert host.notes == [(0, 1), (1, 3)]
+    silent = Noted()
+    async with Process(tmp_path, silent) as observer:
+        await observer.on_entry(talk(3), example_entry(1))
+    assert silent.notes == []
+
+
+async def test_a_host_without_notes_or_with_broken_ones_is_told_the_end_all_the_same(tmp_path, caplog):
+    class Broken(Host):
+        async def note(self, session_key, record, since):
+            raise RuntimeError("no")
+
+    for host in (Host(), Broken()):
+        async with Process(tmp_path, host, live=True) as observer:
+            await observer.on_entry(talk(2), example_entry(1))
+            await asyncio.sleep(0)
+            await observer.on_entry(OVER, example_entry(9))
+        assert len(host.delivered) == 1
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ nothing running.
 
 import asyncio
 import os
+import stat
 import sys
-from typing import Any
+from typing import IO, Any
 
 from openclaw_voicecall import __version__
 from openclaw_voicecall.config.secrets import secret_values
@@ -22,6 +23,8 @@ from openclaw_voicecall.server.service import Service
 
 METHODS = "voicecall."
 TOOL = "tool.voice_call"
+EXIT_USAGE = 64
+"""sysexits calls it EX_USAGE."""
 
 
 class Child:
@@ -91,7 +94,13 @@ async def _until_stopped(service: Service, listening: "asyncio.Task[None]") -> N
     service.stop()
 
 
-async def _own_streams() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+def _is_line(stream: IO[str]) -> bool:
+    """Whether a program is at the other end, and not a terminal or a file."""
+    mode = os.fstat(stream.fileno()).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+async def own_streams() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Stdin, and what was stdout: from here on whatever else prints goes to stderr, not onto the line."""
     loop = asyncio.get_running_loop()
     line = os.dup(sys.stdout.fileno())
@@ -105,8 +114,13 @@ async def _own_streams() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
 
 
 async def _main() -> int:
+    if not all(map(_is_line, (sys.stdin, sys.stdout))):
+        sys.stderr.write(
+            "This is what OpenClaw's plugin starts, with a line to it; by itself it is: openclaw-voicecall serve\n"
+        )
+        return EXIT_USAGE
     logs.configure("warning")
-    reader, writer = await _own_streams()
+    reader, writer = await own_streams()
     code = await Child().run(reader, writer)
     if not writer.is_closing():
         await writer.drain()

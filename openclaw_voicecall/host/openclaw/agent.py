@@ -5,7 +5,6 @@ carries only what was said last, and what the session cannot know: what of the a
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -13,19 +12,18 @@ from uuid import uuid4
 
 from openclaw_voicecall.api.responder import EndCall, ResponseEvent, TextDelta, TurnRequest
 from openclaw_voicecall.api.store import CallRecord
+from openclaw_voicecall.config.trust import is_owner
 from openclaw_voicecall.errors import HostError, VendorError, VendorUnavailable
-from openclaw_voicecall.host.prompts import said_last, spoken_style
-from openclaw_voicecall.host.reports import report_of
+from openclaw_voicecall.host.openclaw.words import Words
+from openclaw_voicecall.host.reports import note_of, report_of
 from openclaw_voicecall.host.stdio import Peer
+from openclaw_voicecall.host.turns import Turn, Turns
 
 if TYPE_CHECKING:
     from openclaw_voicecall.config.schema import VoiceCallConfig
 
-REMEMBERED_CALLS: Final = 200
-"""Calls whose last written words are kept in mind."""
-OTHERS_TOOLS: Final = ("voice_call", "web_search", "web_fetch")
-"""What the agent may use while somebody else than its owner is on the line. On a call `voice_call` ends it or presses
-keys, and nothing else."""
+REFUSED_PER_DAY: Final = 20
+"""Refused callers that the chat is told of within a day, each once."""
 
 
 class OpenClawHost:
@@ -39,26 +37,22 @@ class OpenClawHost:
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
-        self._owners: frozenset[str] = frozenset()
-        self._written: OrderedDict[str, str] = OrderedDict()
-        """What the agent wrote last, by call."""
-        self._ending: dict[str, bool] = {}
-        """Calls in whose turn the agent is, and whether it wants to hang up after it."""
+        self._config: VoiceCallConfig | None = None
+        self._refused: tuple[int, set[str]] = (0, set())
+        """The day, and the refused callers that the chat was told of on it."""
+        self._turns = Turns()
 
     def know(self, config: "VoiceCallConfig") -> None:
-        """Learn from the configuration whose number has the agent use all its tools."""
-        self._owners = frozenset(filter(None, (config.to_number, *config.allow_from)))
+        """Learn from the configuration whose numbers are an owner's."""
+        self._config = config
 
     def is_owner(self, number: str) -> bool:
-        """Whether this number is of somebody who may have the agent use all its tools."""
-        return number in self._owners
+        """Whether this number is an owner's."""
+        return self._config is not None and is_owner(self._config, number)
 
     def end_after_turn(self, call_id: str) -> bool:
         """The agent hangs up in its own turn: once the turn was heard. False when it is in no turn of this call."""
-        if call_id not in self._ending:
-            return False
-        self._ending[call_id] = True
-        return True
+        return self._turns.end_after_turn(call_id)
 
     async def agent_turn(self, request: TurnRequest) -> AsyncGenerator[ResponseEvent, None]:
         """Let the agent write a turn. Closing the generator aborts its run.
@@ -67,92 +61,100 @@ class OpenClawHost:
             VendorError: The run failed, or gave no words.
         """
         told: asyncio.Queue[Any] = asyncio.Queue()
-        run = asyncio.create_task(
-            self._peer.ask("agent.turn", self._params(request), progress=told.put_nowait)
-        )
-        run.add_done_callback(lambda _: told.put_nowait(None))
-        written = ""
-        self._ending[request.call_id] = False
-        try:
-            while (progress := await told.get()) is not None:
-                text = _new_text(written, progress)
-                written += text
-                if text:
-                    yield TextDelta(text)
-            if rest := _unsaid(written, _finished(run)):
-                written += rest
-                yield TextDelta(rest)
-            if self._ending[request.call_id]:
-                yield EndCall()
-        finally:
-            del self._ending[request.call_id]
-            self._remember(request.call_id, written)
-            if not run.done():
-                run.cancel()
-                with suppress(asyncio.CancelledError, HostError):
-                    await run
+        words = Words()
+        with self._turns.turn(request) as turn:
+            run = asyncio.create_task(
+                self._peer.ask("agent.turn", _params(request, turn), progress=told.put_nowait)
+            )
+            run.add_done_callback(lambda _: told.put_nowait(None))
+            try:
+                while (progress := await told.get()) is not None:
+                    if text := words.take(progress):
+                        turn.written = words.written
+                        yield TextDelta(text)
+                if rest := words.finish(_finished(run)):
+                    turn.written = words.written
+                    yield TextDelta(rest)
+                if turn.ends_call:
+                    yield EndCall()
+            finally:
+                if not run.done():
+                    run.cancel()
+                    with suppress(asyncio.CancelledError, HostError):
+                        await run
 
     async def deliver(self, session_key: str, record: CallRecord) -> None:
-        """Tell the session that asked for a call how it went, and wake it.
+        """Tell the session that asked for a call how it went, and wake it, except about callers that were refused.
 
         Raises:
             HostError: The host refused, or is gone.
         """
-        asked_by = str(record.metadata.get("requesterSessionKey") or "")
-        agent = session_key.split(":")[1] if session_key.startswith("agent:") else "main"
+        chat = _chat_of(session_key, record)
+        if record.end_reason == "rejected":
+            await self._tell_of_refused(chat, record)
+            return
+        agent = {"agentId": chat.split(":")[1]} if chat.startswith("agent:") else {}
+        event = {"text": report_of(record), "sessionKey": chat, **agent, "wake": True}
+        await self._peer.ask("session.event", event)
+
+    async def _tell_of_refused(self, chat: str, record: CallRecord) -> None:
+        """Who may not ring must not wake the agent, which costs money, nor fill its mind."""
+        today = int(record.created_at // 86400)
+        day, told = self._refused
+        told = told if day == today else set()
+        self._refused = today, told
+        if record.from_number in told or len(told) >= REFUSED_PER_DAY:
+            return
+        key = f"refused:{today}:{record.from_number}"
         await self._peer.ask(
-            "session.event",
-            {
-                "text": report_of(record),
-                "sessionKey": asked_by or f"agent:{agent}:main",
-                "agentId": asked_by.split(":")[1] if asked_by.startswith("agent:") else agent,
-                "wake": True,
-            },
+            "session.nextTurn", {"text": report_of(record), "sessionKey": chat, "idempotencyKey": key}
         )
+        told.add(record.from_number)
+
+    async def note(self, session_key: str, record: CallRecord, since: int) -> None:
+        """Put what was said since into the next turn of that session, which it does not begin.
+
+        Raises:
+            HostError: The host refused, or is gone.
+        """
+        note = {
+            "text": note_of(record, since),
+            "sessionKey": _chat_of(session_key, record),
+            "idempotencyKey": f"{record.call_id}:{since}",
+        }
+        await self._peer.ask("session.nextTurn", note)
 
     async def prewarm(self, session_key: str, agent_id: str) -> None:
         """Have OpenClaw get ready for the agent's first turn; no model is asked."""
         with suppress(HostError):  # the first turn is slower then, and says itself what is wrong
             await self._peer.ask("agent.prewarm", {"sessionKey": session_key, "agentId": agent_id})
 
-    def _params(self, request: TurnRequest) -> dict[str, Any]:
-        far = request.from_number if request.direction == "inbound" else request.to_number
-        params: dict[str, Any] = {
-            "sessionKey": request.session_key,
-            "text": said_last(request, written=self._written.get(request.call_id, "")),
-            "extraSystemPrompt": spoken_style(request, owner=self.is_owner(far)),
-            "promptMode": "minimal",
-            "bootstrapContextMode": "lightweight",
-            "timeoutMs": round(request.timeout * 1000),
-            "runId": str(uuid4()),
-        }
-        if request.agent_id:
-            params["agentId"] = request.agent_id
-        if not self.is_owner(far):
-            params["toolsAllow"] = list(OTHERS_TOOLS)
-        return params
 
-    def _remember(self, call_id: str, written: str) -> None:
-        self._written[call_id] = written
-        self._written.move_to_end(call_id)
-        while len(self._written) > REMEMBERED_CALLS:
-            self._written.popitem(last=False)
+def _params(request: TurnRequest, turn: Turn) -> dict[str, Any]:
+    params: dict[str, Any] = {
+        "sessionKey": request.session_key,
+        "text": turn.text,
+        "extraSystemPrompt": turn.style,
+        "promptMode": "minimal",
+        "bootstrapContextMode": "lightweight",
+        "timeoutMs": round(request.timeout * 1000),
+        "runId": str(uuid4()),
+    }
+    if request.agent_id:
+        params["agentId"] = request.agent_id
+    if request.model:
+        params["model"] = request.model
+    if request.agent_tools:
+        params["toolsAllow"] = list(request.agent_tools)
+    elif request.agent_tools is not None:
+        params["disableTools"] = True
+    return params
 
 
-def _new_text(written: str, progress: Any) -> str:
-    """What is new in a piece of progress: a delta, or a whole text that replaces what was told before."""
-    if not isinstance(progress, dict):
-        return ""
-    delta = progress.get("delta")
-    if isinstance(delta, str):
-        return delta
-    replaced = progress.get("replace")
-    return _unsaid(written, replaced) if isinstance(replaced, str) else ""
-
-
-def _unsaid(written: str, whole: str) -> str:
-    """What is left to say of a text after what was written of it; nothing when the two differ: heard is heard."""
-    return whole[len(written) :] if whole.startswith(written) else ""
+def _chat_of(session_key: str, record: CallRecord) -> str:
+    """The session that asked for a call; the main one of the call's agent where none did."""
+    agent = session_key.split(":")[1] if session_key.startswith("agent:") else "main"
+    return str(record.metadata.get("requesterSessionKey") or "") or f"agent:{agent}:main"
 
 
 def _finished(run: "asyncio.Task[Any]") -> str:

@@ -85,7 +85,7 @@ class OpenClaw:
         done = self._run("--version")
         said = re.search(r"OpenClaw (\d{4})\.(\d+)(\S*)", done.stdout)
         if done.returncode != 0 or said is None:
-            raise HostError(f"`openclaw --version` failed: {_last_words(done)}. {NODE}")
+            raise HostError(f"`openclaw --version` failed: {_first_words(done).rstrip('.')}. {NODE}")
         if (int(said[1]), int(said[2])) < OLDEST:
             raise HostError(
                 f"OpenClaw {said[1]}.{said[2]}{said[3]} is too old; update it to "
@@ -216,6 +216,12 @@ def _json(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _first_words(done: "subprocess.CompletedProcess[str]") -> str:
+    """Why it does not run at all; the lines after it are advice for users of nvm."""
+    said = (done.stderr + done.stdout).strip()
+    return said.splitlines()[0].strip() if said else f"exit code {done.returncode}"
 
 
 def _last_words(done: "subprocess.CompletedProcess[str]") -> str:

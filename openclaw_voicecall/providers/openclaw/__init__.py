@@ -22,9 +22,7 @@ def voicecall_register_responders(register: "Callable[[ResponderSpec], None]") -
     from openclaw_voicecall.providers.openclaw.config import OpenClawConfig
 
     register(
-        ResponderSpec(
-            name="openclaw", config=OpenClawConfig, describe=_describe, check=_check, open=_open
-        )
+        ResponderSpec(name="openclaw", config=OpenClawConfig, describe=_describe, check=_check, open=_open)
     )
 
 

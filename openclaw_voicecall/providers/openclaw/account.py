@@ -1,12 +1,13 @@
 """Whether a gateway would take turns, asked without having any agent work."""
 
+import os
 from typing import Any, Final
 
 import aiohttp
 
 from openclaw_voicecall.errors import VendorError, VendorRejected
 from openclaw_voicecall.providers.openclaw.failures import VENDOR, lost, no_endpoint, refused
-from openclaw_voicecall.providers.openclaw.gateway import Gateway
+from openclaw_voicecall.providers.openclaw.gateway import BRIDGE_VARIABLE, Gateway
 
 LIMIT: Final = 10.0
 OPERATION: Final = "list agents"
@@ -33,6 +34,8 @@ async def check_gateway(gateway: Gateway, wanted: str) -> str:
                 f"{gateway.url}/v1/models", headers=gateway.headers, allow_redirects=False
             ) as response,
         ):
+            if response.status == 404 and BRIDGE_VARIABLE in os.environ:
+                return "the gateway answers, and OpenClaw's plugin hands turns to its agent"
             if response.status != 200:
                 raise refused(gateway, response.status, await response.text(), operation=OPERATION)
             if response.content_type != "application/json":

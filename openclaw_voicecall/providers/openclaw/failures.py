@@ -28,7 +28,9 @@ def refused(gateway: Gateway, status: int, text: str, *, operation: str = OPERAT
     said = _said(text)
     where = f"the OpenClaw gateway at {gateway.url}"
     if status == 401:
-        return _error(VendorAuthError, f"{where} refuses the token: {_key_advice(gateway)}", status, operation)
+        return _error(
+            VendorAuthError, f"{where} refuses the token: {_key_advice(gateway)}", status, operation
+        )
     if status in (404, 405):
         return no_endpoint(gateway, f"{where} answers {status}", operation=operation, status=status)
     plain = failure(VENDOR, operation, status, said)
@@ -68,7 +70,10 @@ def run_failed(said: object) -> VendorError:
     message = said.get("message") if isinstance(said, dict) else said
     text = " ".join(str(message or "no reason given").split())[:SAID]
     return _error(
-        VendorUnavailable, f"the agent's run in OpenClaw failed: {text}; `openclaw logs` tells more", None, OPERATION
+        VendorUnavailable,
+        f"the agent's run in OpenClaw failed: {text}; `openclaw logs` tells more",
+        None,
+        OPERATION,
     )
 
 
@@ -91,7 +96,11 @@ def _said(text: str) -> str:
         text = str(error["message"] if isinstance(error, dict) else error)
     except (ValueError, TypeError, LookupError, RecursionError):
         pass
-    return "an HTML page" if text.lstrip().startswith("<") else " ".join(text.split())[:SAID] or "no reason given"
+    return (
+        "an HTML page"
+        if text.lstrip().startswith("<")
+        else " ".join(text.split())[:SAID] or "no reason given"
+    )
 
 
 def _error(kind: type[VendorError], text: str, status: int | None, operation: str) -> VendorError:

@@ -23,6 +23,7 @@ EMULATORS: Final[Mapping[str, str]] = {
     "elevenlabs": "elevenlabs:ElevenLabsEmulator",
     "openai-realtime": "openai_realtime:OpenAIRealtimeEmulator",
     "openai-speech": "openai_speech:OpenAISpeechEmulator",
+    "openclaw-gateway": "openclaw_gateway:OpenClawGatewayEmulator",
     "twilio": "twilio:TwilioEmulator",
     "xai": "xai:XaiEmulator",
 }

@@ -6,6 +6,7 @@ import pytest
 
 from openclaw_voicecall.config import docs
 from openclaw_voicecall.config.base import CamelModel
+from openclaw_voicecall.config.descriptions import describe_settings
 from openclaw_voicecall.config.schema import build_config_model
 from openclaw_voicecall.config.shapes import shape_of
 
@@ -31,6 +32,7 @@ def test_the_page_is_what_the_models_say():
 
 
 def test_every_setting_says_what_it_means():
+    describe_settings(MODEL)
     for path, info, inner in settings(MODEL):
         documented = info.description or (inner is not None and (inner.__doc__ or path[-1] == "providers"))
         assert documented, ".".join(path)
