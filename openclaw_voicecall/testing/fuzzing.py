@@ -16,6 +16,7 @@ An input that does harm is made smaller before it is reported. `Target.known` ke
 first, every time. What inputs are made of is a `Kind` (`fuzzing_kinds`).
 """
 
+import gc
 import signal
 import sys
 import threading
@@ -222,10 +223,15 @@ def _too_slow(target: Target[T], value: T, spent: float) -> tuple[Finding | None
 
 def _again(target: Target[T], value: T) -> float:
     """The time of one more execution: the first may have met the garbage collector, an import, or a guide."""
-    began = time.thread_time()
-    with suppress(*target.refusals):
-        target.feed(value)
-    return time.thread_time() - began
+    # A deep input sets the collector off each time, and it looks at what all the other inputs have left behind.
+    gc.disable()
+    try:
+        began = time.thread_time()
+        with suppress(*target.refusals):
+            target.feed(value)
+        return time.thread_time() - began
+    finally:
+        gc.enable()
 
 
 @contextmanager

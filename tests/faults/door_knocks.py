@@ -6,6 +6,7 @@ answered nor cut off in time.
 
 import asyncio
 import base64
+import io
 import json
 import os
 import re
@@ -336,7 +337,7 @@ class Knocks:
         headers = {"Idempotency-Key": "".join(char for char in word[:300] if "\x20" < char < "\x7f") or "k"}
         async with asyncio.timeout(self.patience + 5):  # `continue` waits for somebody to speak
             url = aiohttp.client.URL(f"http://voicecall{path[:7000]}", encoded=True)
-            async with http.request(method, url, data=body, headers=headers) as response:
+            async with http.request(method, url, data=body and io.BytesIO(body), headers=headers) as response:
                 answer = await response.read()
         fine = (502,) if kind == "continue" and b'"vendor-timeout"' in answer else ()
         self._note(response.status, (method, path, body, answer[:500]), *fine)

@@ -21,6 +21,8 @@ from openclaw_voicecall.errors import InvalidSignature, MalformedWebhook, Webhoo
 
 SIGNATURE_HEADER: Final = "x-twilio-signature"
 MAX_BYTES: Final = 64 * 1024
+MAX_QUERY: Final = 8 * 1024
+"""Characters; what we write there ourselves has about a hundred."""
 MAX_FIELDS: Final = 200
 """Fields of a body; Twilio sends about forty."""
 
@@ -259,8 +261,11 @@ def _require(right: object, name: str) -> None:
 
 def _own_words(url: str) -> dict[str, str]:
     """What our own address says; other parts of the query, which the owner may have added, are left out."""
+    query = urlsplit(url).query
+    if len(query) > MAX_QUERY:
+        raise MalformedWebhook("the query of the address is too long")
     try:
-        pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True, max_num_fields=MAX_FIELDS)
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError:
         raise MalformedWebhook("the query of the address cannot be read") from None
     words: dict[str, str] = {}

@@ -253,7 +253,9 @@ def test_bodies_that_are_no_form_of_twilios_are_refused():
     verify(request(headers={**headers, "content-type": FORM + "; charset=UTF-8"}))
 
 
-@pytest.mark.parametrize("query", ["call=a&call=b", "call=%0a", "n=", "for=anything", "call=" + "a" * 200])
+@pytest.mark.parametrize(
+    "query", ["call=a&call=b", "call=%0a", "n=", "for=anything", "call=" + "a" * 200, "x=" + "a" * 8192]
+)
 def test_an_address_we_never_gave_out_is_refused(query):
     with pytest.raises(MalformedWebhook):
         verify(request(url=f"{BASE}?{query}"))
