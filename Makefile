@@ -8,10 +8,13 @@ BIN := $(VENV)/bin
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: call test soak lint lint-style lint-format lint-types lint-layers format docs bench bench-local bench-twilio bench-agent clean help setup-call setup-test
+.PHONY: call test test-hosts soak lint lint-style lint-format lint-types lint-layers format docs bench bench-local bench-twilio bench-agent clean help setup-call setup-test
 
-setup-call setup-test:
-	@sh .ci/setup $(@:setup-%=%)
+setup-call:
+	@sh .ci/setup call
+
+setup-test:
+	@sh .ci/setup test
 
 call: setup-call ## Hold a spoken call with the agent on this machine, and keep its recording (TO, MESSAGE, OUT)
 	@mkdir -p "$(OUT)"
@@ -20,6 +23,9 @@ call: setup-call ## Hold a spoken call with the agent on this machine, and keep 
 
 test: setup-test ## Run every test; ARGS go to pytest
 	@sh .ci/test $(ARGS)
+
+test-hosts: setup-test ## Run the tests inside the real OpenClaw and hermes-agent, which npm and pip install first
+	"$(BIN)/python" -m pytest --inside tests/inside -v $(ARGS)
 
 soak: setup-test ## Run the long tests, one after the other, about an hour; ARGS go to pytest
 	"$(BIN)/python" -m pytest --soak tests/soak -v -s $(ARGS)

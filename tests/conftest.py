@@ -13,7 +13,9 @@ from unittest import mock
 import hypothesis
 import pytest
 
-TIERS = frozenset({"static", "unit", "session", "contract", "server", "e2e", "faults", "soak"})
+TIERS = frozenset({"static", "unit", "session", "contract", "server", "e2e", "faults", "inside", "soak"})
+ASKED_FOR = frozenset({"inside", "soak"})
+"""Folders that are collected only with the option of their name."""
 WITHOUT_LOOP = frozenset({"static", "unit"})
 
 # Deadlines lie on a shared machine. CI takes the same examples each time, so that a red run can be repeated.
@@ -31,10 +33,14 @@ class OutsideWorld(RuntimeError):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long tests too, see `make soak`")
+    parser.addoption(
+        "--inside", action="store_true", help="run those inside of hosts too, see `make test-hosts`"
+    )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    return True if collection_path.name == "soak" and not config.getoption("--soak") else None
+    """Leave out what takes long, or installs other people's programs, unless it is asked for."""
+    return True if collection_path.name in ASKED_FOR and not config.getoption(collection_path.name) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
-from openclaw_voicecall.errors import HostError, VoiceCallError
+from openclaw_voicecall.errors import HostError, VoiceCallError, quiet
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +160,9 @@ class Peer:
             self._send({"id": name, "error": {"code": _code(error), "message": str(error)}})
         except Exception as error:  # a bug of ours is one failed answer, not the end of the line
             logger.exception("host: %s failed", method)
-            self._send({"id": name, "error": {"code": "FAILED", "message": f"internal error: {error!r}"}})
+            self._send(
+                {"id": name, "error": {"code": "FAILED", "message": quiet(f"internal error: {error!r}")}}
+            )
         else:
             self._send({"id": name, "result": result})
 
@@ -171,7 +173,7 @@ class Peer:
             logger.error("host: it reads nothing any more; the line to it is closed")
             self._writer.close()
             return
-        self._writer.write(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        self._writer.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
 
 
 def _code(error: VoiceCallError) -> str:

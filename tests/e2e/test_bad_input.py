@@ -12,7 +12,7 @@ from line_calls import command, script
 
 from openclaw_voicecall.testing.service import CliResult, RunningService
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.e2e, pytest.mark.unhurried, pytest.mark.timeout(60)]
 
 CALL = ("call", "--to", "+15550001234", "--script", "busy")
 

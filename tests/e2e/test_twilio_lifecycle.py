@@ -286,7 +286,9 @@ def test_a_machine_gets_the_message_after_its_beep(played, machine):
     """Of the quick one no word is known before it beeps."""
     scene = played[machine]
     beeps_at, _ = scene.call.phone.said[1]
-    *_, after = [found for found in scene.found if found.start / 8000 > beeps_at + 0.2]
+    found_after = [found for found in scene.found if found.start / 8000 > beeps_at + 0.2]
+    assert found_after, scene.journal
+    after = found_after[-1]
     assert (after.text, after.whole) == (MESSAGE, True)
     assert scene.record["endReason"] == "voicemail"
     assert scene.record["state"] == "voicemail"

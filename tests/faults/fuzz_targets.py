@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import fuzz_agent
 import fuzz_carriers
 import fuzz_files
 import fuzz_vendors
@@ -19,6 +20,7 @@ PACKAGE = Path(openclaw_voicecall.__file__).parent
 TARGETS: dict[str, Target[Any]] = {
     target.name: target
     for target in (
+        *fuzz_agent.TARGETS,
         *fuzz_carriers.TARGETS,
         *fuzz_vendors.TARGETS,
         *fuzz_files.TARGETS,
@@ -42,6 +44,8 @@ NOT_PARSERS: dict[str, str] = {
     "cli.settings_file": _CHECKED,
     "cli.trial": _CHECKED,
     "cli.tunnels": _CHECKED,
+    "host.hermes.outcomes": "reads files that it wrote itself, in a folder of its owner's",
+    "host.hermes.plugin": "passes the words of a command on",
     "host.openclaw.install": "runs a program of the owner's and reads what it prints",
     "host.stdio": "reads lines of the program that started the service and owns it",
     "observe.waveform": "draws a picture of a recording, by hand; api.wire and media.wav are targets",

@@ -14,7 +14,7 @@ from stream_machine import StreamMachine
 
 from openclaw_voicecall.testing.fuzzing import check, fuzz
 
-pytestmark = [pytest.mark.faults]
+pytestmark = [pytest.mark.faults, pytest.mark.unhurried]
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "30"))
 """For all targets together."""

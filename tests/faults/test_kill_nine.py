@@ -11,7 +11,7 @@ from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.store.sqlite import SqliteStore
 from openclaw_voicecall.testing.service import RunningService
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.unhurried, pytest.mark.timeout(240)]
 
 WAITS = "name: waits\nring: {ring}\nanswer: {answer}\nsteps:\n{steps}"
 TALK = (

@@ -29,7 +29,7 @@ from openclaw_voicecall.testing.emulators.voices import babble
 from openclaw_voicecall.testing.emulators.xai import XaiEmulator
 from openclaw_voicecall.testing.faults import Direction, FaultProxy
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.faults, pytest.mark.unhurried, pytest.mark.timeout(120)]
 
 SEEDS = range(40)
 LIMIT = 0.6

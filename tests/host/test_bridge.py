@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from openclaw_rig import node
 
-pytestmark = pytest.mark.contract
+pytestmark = [pytest.mark.contract, pytest.mark.unhurried]
 
 HERE = Path(__file__).parent
 BRIDGE = HERE.parents[1] / "openclaw_voicecall" / "host" / "openclaw" / "bridge"

@@ -10,6 +10,7 @@ import aiohttp
 
 from openclaw_voicecall.errors import VendorAuthError, VendorError, VendorRejected, VendorUnavailable
 from openclaw_voicecall.providers._http import SAID, failure, unreachable
+from openclaw_voicecall.providers._messages import whole
 from openclaw_voicecall.providers.openclaw.gateway import Gateway
 
 VENDOR: Final = "openclaw"
@@ -104,4 +105,4 @@ def _said(text: str) -> str:
 
 
 def _error(kind: type[VendorError], text: str, status: int | None, operation: str) -> VendorError:
-    return kind(text, vendor=VENDOR, operation=operation, status=status)
+    return kind(whole(text), vendor=VENDOR, operation=operation, status=status)

@@ -15,6 +15,7 @@ import aiohttp
 from openclaw_voicecall.api.prompts import said_last, spoken_style
 from openclaw_voicecall.api.responder import EndCall, ResponseEvent, TextDelta, TurnRequest
 from openclaw_voicecall.errors import VendorRejected, VendorUnavailable
+from openclaw_voicecall.providers._messages import whole
 from openclaw_voicecall.providers._pauses import with_pauses
 from openclaw_voicecall.providers.openclaw.failures import (
     OPERATION,
@@ -159,7 +160,7 @@ async def _texts(response: aiohttp.ClientResponse) -> AsyncGenerator[str, None]:
             for choice in event.get("choices") or ():
                 text = (choice.get("delta") or {}).get("content")
                 if isinstance(text, str) and text:
-                    yield text
+                    yield whole(text)
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise run_failed("the stream holds something else than events") from error
     raise VendorUnavailable(

@@ -10,7 +10,7 @@ from hermes_rig import KEY, MODEL, REPOSITORY, Hermes, kill_group
 
 from openclaw_voicecall.testing.emulators.chat import ChatEmulator
 
-pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.inside, pytest.mark.timeout(300)]
 
 SCRIPTS = Path(__file__).parents[1] / "e2e" / "scripts"
 NUMBER = "+15550001234"

@@ -22,7 +22,7 @@ from gateway_cast import DAY, LONG, MAIN, OPENING, ORDER, WHO, news, text_of
 from openclaw_voicecall import __version__
 from openclaw_voicecall.testing.audio import segments, split_channels
 
-pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.inside, pytest.mark.timeout(300)]
 
 RESPAWN_SECONDS = 6.0
 """Generous against a busy machine; `bench/agent_turn.py` prints the figure, which is to be 2 s or less."""
