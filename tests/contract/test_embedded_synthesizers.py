@@ -30,7 +30,7 @@ from openclaw_voicecall.providers.embedded.transcriber import LocalTranscriber
 from openclaw_voicecall.providers.embedded.voicing import ascii_text, call_audio
 from openclaw_voicecall.testing.wer import spoken_words
 
-pytestmark = [pytest.mark.contract, pytest.mark.unhurried]
+pytestmark = [pytest.mark.contract]
 
 SENTENCE = "Thank you for calling, how can I help you today?"
 SECOND = 8000

@@ -28,8 +28,8 @@ WRONG_KEYS = "Press the wrong keys."
 WRONG_CALLS = "Use your tools the wrong way."
 HUNDRED = "Use a hundred tools."
 AGAIN = "Do you remember what I told you?"
-FLOOD = "flood " + "and another word " * 200
-"""3,400 characters in one utterance."""
+FLOOD = "and another word " * 200
+"""3,400 characters in one utterance: so many in little more than a second that a frame may hold a word."""
 PIN = "(They pressed the keys 4 2.)"
 KEYS = "12345678901234567"
 """More than half of what may be pressed in one turn."""
@@ -79,9 +79,18 @@ ANSWERS: dict[str, Any] = {
     WRONG_CALLS: BROKEN,
     HUNDRED: [{"tool_calls": [{"name": f"tool_{number}", "arguments": {}} for number in range(100)]}, DONE],
     AGAIN: DONE,
-    FLOOD.strip()[:2000]: DONE,
     PIN: DONE,
 }
+
+
+def is_flood(text: str) -> bool:
+    return len(text) == 2000 and text[20:1900] in FLOOD
+
+
+def obeying(messages: list[dict[str, Any]], body: dict[str, Any]) -> Any:
+    return DONE if is_flood(last_words(messages)) else answering(ANSWERS)(messages, body)
+
+
 CONFIG = {
     "responseSystemPrompt": OURS_PROMPT,
     "inboundGreeting": GREETING,
@@ -129,7 +138,7 @@ async def calls_twice(on: Stage) -> tuple[Scene, Scene]:
 
 async def closed() -> Played:
     """A line as it is out of the box: nothing is said about transfers."""
-    async with stage(CONFIG, respond=answering(ANSWERS)) as on:
+    async with stage(CONFIG, respond=obeying) as on:
         on.line.twilio.transferees[PREMIUM] = Transferee(after=0.1, talks_for=1.0)
         played = await together(
             {
@@ -223,18 +232,19 @@ def test_one_utterance_is_two_thousand_characters_at_most(played):
         line
         for body in played["requests"]
         for message in body["messages"]
-        if message["role"] == "user" and "flood" in message["content"]
+        if message["role"] == "user"
         for line in message["content"].split("\n")
-        if "flood" in line
+        if "another word" in line
     ]
     assert said
-    assert {len(line) for line in said} == {2000}
+    assert all(is_flood(line) for line in said)
 
 
 def test_sounds_without_words_never_reach_the_model(played):
     assert "Sorry?" in played["wordless"].heard
     assert played["wordless"].record["endReason"] == "caller-hung-up"
-    assert all(last_words(body["messages"]) in ANSWERS for body in played["requests"])
+    for words in (last_words(body["messages"]) for body in played["requests"]):
+        assert words in ANSWERS or is_flood(words), words
 
 
 def test_callers_get_no_tool_that_dials_or_hands_over(played):
