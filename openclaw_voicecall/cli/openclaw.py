@@ -1,5 +1,6 @@
 """The commands that put this program into OpenClaw and take it out again."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,12 +51,19 @@ def install(invocation: Invocation, *, program: str | None) -> None:
 @common_options
 @click.pass_obj
 def uninstall(invocation: Invocation, *, program: str | None) -> None:
-    """Take the plugin out of OpenClaw. Calls, recordings and settings stay."""
-    there = _host(program).uninstall()
+    """Take the plugin out of OpenClaw. Calls and recordings stay.
+
+    OpenClaw forgets the settings of a plugin that is removed, so they are written to a file first.
+    """
+    removal = _host(program).uninstall()
     if invocation.as_json:
-        echo_json({"removed": there})
-    else:
-        click.echo("the plugin is removed" if there else "the plugin was not installed")
+        kept = None if removal.settings is None else str(removal.settings)
+        echo_json({"removed": removal.there, "settings": kept})
+        return
+    click.echo("the plugin is removed" if removal.there else "the plugin was not installed")
+    if removal.settings is not None:
+        again = f'openclaw config set plugins.entries.voice-call.config "$(cat {shlex.quote(str(removal.settings))})"'
+        click.echo(f"its settings are kept; after another installation put them back with:\n  {again}")
 
 
 @openclaw.command()

@@ -86,6 +86,23 @@ def test_status_and_uninstall_tell_what_is_there(machine):
     assert "was not installed" in machine.run("uninstall").stdout
 
 
+def test_settings_that_openclaw_forgets_are_kept(machine, monkeypatch):
+    state = machine.home / "state"
+    state.mkdir()
+    monkeypatch.setenv("OPENCLAW_STATE_DIR", str(state))
+    settings = {"provider": "twilio", "twilio": {"authToken": "secret"}}
+    entry = {"enabled": True, "config": settings}
+    (state / "openclaw.json").write_text(
+        "// mine\n" + json.dumps({"plugins": {"entries": {"voice-call": entry}}})
+    )
+    machine.run("install")
+    said = machine.run("uninstall").stdout
+    (kept,) = (machine.home / "data").rglob("openclaw-settings.json")
+    assert json.loads(kept.read_text()) == settings
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert f'openclaw config set plugins.entries.voice-call.config "$(cat {kept})"' in said
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

@@ -11,12 +11,13 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Final
 
+import json5
 import platformdirs
 
 from openclaw_voicecall import __version__
@@ -56,6 +57,16 @@ class Installation:
             "python": self.python or None,
             "problems": list(self.problems),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What became of a bridge that was to be taken out."""
+
+    there: bool
+    """Whether it was there."""
+    settings: Path | None = None
+    """Where the settings that it had are kept."""
 
 
 class OpenClaw:
@@ -109,17 +120,18 @@ class OpenClaw:
             raise HostError("the plugin is installed, but " + "; ".join(standing.problems))
         return standing
 
-    def uninstall(self) -> bool:
-        """Take the bridge out. Returns whether it was there. Raises `HostError` when OpenClaw does not let it go."""
+    def uninstall(self) -> Removal:
+        """Take the bridge out. Raises `HostError` when OpenClaw does not let it go."""
         self.version()
         there = self.look().installed
+        kept = self._keep_settings() if there else None
         if there:
             done = self._run("plugins", "uninstall", PLUGIN_ID, "--force")
             if done.returncode != 0:
                 raise HostError(f"OpenClaw did not remove the plugin: {_last_words(done)}")
         if self.staging.is_dir():
             shutil.rmtree(self.staging)
-        return there
+        return Removal(there, kept)
 
     def look(self) -> Installation:
         """How the bridge stands, as OpenClaw itself sees it. Raises `HostError` when it cannot be asked."""
@@ -141,6 +153,21 @@ class OpenClaw:
             python=python,
             problems=tuple(_problems(bridge, python, plugin, seen)),
         )
+
+    def _keep_settings(self) -> Path | None:
+        """Write the plugin's settings to a file: OpenClaw forgets them with the plugin. None where there are none."""
+        found = _settings(os.environ)
+        if not found:
+            return None
+        path = self.staging.with_name("openclaw-settings.json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        with open(
+            os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
+        ) as file:
+            json.dump(found, file, indent=1, ensure_ascii=False)
+        draft.replace(path)
+        return path
 
     def _stage(self, registry: Registry) -> None:
         """Put the bridge together in a folder that OpenClaw accepts."""
@@ -195,6 +222,19 @@ def _problems(bridge: str, python: str, plugin: dict[str, Any], seen: dict[str, 
         if wanted not in names:
             found.append(f"OpenClaw does not list {wanted} among its {kind}; {again}")
     return found
+
+
+def _settings(env: Mapping[str, str]) -> dict[str, Any]:
+    """The plugin's settings in OpenClaw's configuration; empty where there are none."""
+    folder = env.get("OPENCLAW_STATE_DIR") or "~/.openclaw"
+    path = Path(env.get("OPENCLAW_CONFIG_PATH") or Path(folder) / "openclaw.json").expanduser()
+    try:
+        found: Any = json5.loads(_read(path) or "{}")
+        for key in ("plugins", "entries", PLUGIN_ID, "config"):
+            found = found.get(key) or {}
+    except (ValueError, AttributeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _write_json(path: Path, content: Any) -> None:
