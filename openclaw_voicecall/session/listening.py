@@ -28,6 +28,7 @@ from openclaw_voicecall.errors import VendorAuthError, VendorError, VendorReject
 from openclaw_voicecall.media.audio import seconds
 from openclaw_voicecall.media.echo import EchoGate
 from openclaw_voicecall.media.tones import BeepDetector
+from openclaw_voicecall.session.arrivals import Arrivals
 from openclaw_voicecall.session.chain import Link, Rotation, is_open, why_failed
 from openclaw_voicecall.session.deafness import DeafnessWatch
 
@@ -93,6 +94,7 @@ class Listening:
         self._note = note
         self._clock = clock
         self._echo = echo
+        self.arrivals = Arrivals()
         self._beeps = BeepDetector() if hear_beeps else None
         self._stream: TranscriptionStream | None = None
         self._kept: deque[bytes] = deque()
@@ -151,8 +153,10 @@ class Listening:
 
     async def frame(self, audio: bytes) -> None:
         """Take the next caller audio."""
+        now = self._clock.monotonic()
+        self.arrivals.came(seconds(len(audio)), now)
         if self._echo is not None:
-            audio = self._echo.clean(audio, self._clock.monotonic())
+            audio = self._echo.clean(audio, now)
         self._keep(audio)
         deaf = self._watch is not None and self._watch.push(audio)
         if self._stream is not None:

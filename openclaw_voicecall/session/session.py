@@ -15,8 +15,10 @@ from openclaw_voicecall.core import events as e
 from openclaw_voicecall.core.call import Call
 from openclaw_voicecall.core.commands import Command, ReleaseCall
 from openclaw_voicecall.core.reasons import EndReason
+from openclaw_voicecall.core.state import Caller
 from openclaw_voicecall.errors import CallIsOver, ProtocolError, quiet
 from openclaw_voicecall.observe.logs import call_id as logged_call
+from openclaw_voicecall.session import arrivals
 from openclaw_voicecall.session.absence import Absence
 from openclaw_voicecall.session.deadline import Deadlines
 from openclaw_voicecall.session.effects import carry_out, hang_up
@@ -349,6 +351,9 @@ class CallSession:
 
     def _fire(self, at: float) -> None:
         self._timer = None
+        if self._silence_is_unheard(at):
+            self._timer = asyncio.get_running_loop().call_later(arrivals.AGAIN, self._fire, at)
+            return
         self._report_progress()
         self._busy = True
         try:
@@ -361,3 +366,10 @@ class CallSession:
         finally:
             self._busy = False
         self._drain()
+
+    def _silence_is_unheard(self, at: float) -> bool:
+        """Whether what falls due at this time follows from a silence whose audio has not come yet."""
+        now, ears = self.clock.monotonic(), self.parts.listening
+        if ears is None or now - at > arrivals.PATIENCE or not ears.arrivals.are_behind(now):
+            return False
+        return self.call.snapshot().caller is Caller.PAUSED
