@@ -77,6 +77,9 @@ class TranscriberSpec:
     settings."""
     interims: bool = True
     """Whether words come while the caller still speaks. Without them an interruption is known only after its end."""
+    steady_interims: bool = True
+    """Whether they keep coming as long as the caller speaks. Where they get rare in long talk or on a busy machine, a
+    voice without another word is not so soon taken for noise."""
     describe: Callable[[Any], str] = lambda config: ""
     """One phrase naming the engine in use, for the line printed at start. May raise `EngineMissing`."""
     notices: Callable[[Any], Sequence[str]] = lambda config: ()

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 LONGEST_INTERRUPTION = 10.0
 """Seconds that a caller may speak over the agent without a pause before it is taken for noise, where words come only
 after the pause."""
+LONG_WITHOUT_WORDS = 12.0
+"""Seconds for which a voice may go on without another word, where words may be late."""
 TAKEOVER = 4.0
 """Seconds from a stream that was given up to the carrier's question how to go on: its words for the caller."""
 
@@ -172,7 +174,12 @@ def _ears(
 
 
 def tuned_policy(
-    policy: CallPolicy, config: "VoiceCallConfig", capabilities: CarrierCapabilities, *, interims: bool
+    policy: CallPolicy,
+    config: "VoiceCallConfig",
+    capabilities: CarrierCapabilities,
+    *,
+    interims: bool,
+    steady: bool = True,
 ) -> CallPolicy:
     """The tuning of a call for its carrier and its transcriber.
 
@@ -181,6 +188,7 @@ def tuned_policy(
         config: What the owner set is left alone.
         capabilities: Of the carrier, which may talk by turns from the start or when it has to take over.
         interims: Whether the transcriber gives words while the caller still speaks.
+        steady: Whether these keep coming, also in long talk and on a busy machine.
     """
     if takes_turns(config, capabilities):
         # It has waited for the end of the caller's turn already.
@@ -189,6 +197,8 @@ def tuned_policy(
     if not interims:
         patient = _patient(policy, config.interruptions.model_fields_set)
         policy = replace(policy, barge_in=patient, endpointing=replace(policy.endpointing, stale_after=None))
+    elif not steady:
+        policy = replace(policy, endpointing=replace(policy.endpointing, stale_after=LONG_WITHOUT_WORDS))
     if capabilities.turns:
         patience = config.streaming.pre_start_timeout_ms / 1000 + TAKEOVER
         return replace(policy, media_grace=max(policy.media_grace, patience))

@@ -46,6 +46,7 @@ class Engines:
     responders: dict[str, Chain[Responder]] = field(default_factory=dict)
     turn_detector: Callable[[], TurnDetector] | None = None
     interims: bool = True
+    steady_interims: bool = True
     """Whether the transcriber gives words while the caller still speaks."""
     tools: tuple[ToolSpec, ...] = ()
     """What plugins let responders call."""
@@ -138,7 +139,7 @@ class EngineRoom:
         self._announce(spec.notices(settings))
         opened = await self._stack.enter_async_context(spec.open(settings, self._runtime))
         if not self.engines.transcribers:
-            self.engines.interims = spec.interims
+            self.engines.interims, self.engines.steady_interims = spec.interims, spec.steady_interims
         link = Link(name, opened, self._breaker("transcriber", name, settings))
         self.engines.transcribers = (*self.engines.transcribers, link)
 

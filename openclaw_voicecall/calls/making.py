@@ -231,7 +231,13 @@ class CallMaker:
         recorded = recording is not None and not takes_turns(config, abilities)
         lines = must_say(config, offer, plan.policy.greeting, recorded=recorded)
         policy = replace(plan.policy, must_say=lines)
-        return assembly.tuned_policy(policy, config, abilities, interims=self.engines.interims)
+        return assembly.tuned_policy(
+            policy,
+            config,
+            abilities,
+            interims=self.engines.interims,
+            steady=self.engines.steady_interims,
+        )
 
     async def _why_not_hand_over(self, offer: CallOffer, number: str) -> str:
         """What the policies have against handing the far party of a call over to this number."""

@@ -7,7 +7,7 @@ import pytest
 from rig import running_call
 
 from openclaw_voicecall.api.carrier import CarrierCapabilities
-from openclaw_voicecall.calls.assembly import LONGEST_INTERRUPTION, TAKEOVER, tuned_policy
+from openclaw_voicecall.calls.assembly import LONG_WITHOUT_WORDS, LONGEST_INTERRUPTION, TAKEOVER, tuned_policy
 from openclaw_voicecall.config.schema import build_config_model
 from openclaw_voicecall.core.policy import CallPolicy
 
@@ -41,6 +41,8 @@ def test_the_agent_waits_as_long_as_words_may_take_to_come():
     assert tuned.noise_after == LONGEST_INTERRUPTION
     assert tuned_policy(policy, CONFIG(), STREAMS, interims=False).endpointing.stale_after is None
     assert tuned_policy(policy, CONFIG(), STREAMS, interims=True) == policy
+    rare = tuned_policy(policy, CONFIG(), STREAMS, interims=True, steady=False)
+    assert rare.endpointing.stale_after == LONG_WITHOUT_WORDS
 
 
 def test_what_the_owner_set_is_left_alone():

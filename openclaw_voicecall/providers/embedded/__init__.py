@@ -32,6 +32,7 @@ def voicecall_register_transcribers(register: Register[TranscriberSpec]) -> None
         TranscriberSpec(
             name="local",
             config=LocalTranscriberConfig,
+            steady_interims=False,
             describe=_describe_transcriber,
             open=_open_transcriber,
         )
