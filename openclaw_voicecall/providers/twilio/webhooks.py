@@ -137,6 +137,7 @@ def parse(webhook: VerifiedWebhook) -> list[CarrierEvent]:
     if own.get("for") in _ASKING:
         events.append(_asking(webhook, own["for"]))
         return events
+    _require(params.get("Direction") in _DIRECTIONS, "Direction")
     # Last, because the answer to the last fact is the answer to the request.
     events.append(_event(webhook, "offered" if params["Direction"] == "inbound" else "answered"))
     return events

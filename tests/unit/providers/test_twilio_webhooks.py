@@ -261,6 +261,11 @@ def test_an_address_we_never_gave_out_is_refused(query):
         verify(request(url=f"{BASE}?{query}"))
 
 
+def test_a_report_of_the_machine_detection_at_another_address_is_refused():
+    with pytest.raises(MalformedWebhook, match="Direction"):
+        facts({"AccountSid": ACCOUNT, "CallSid": CALL, "AnsweredBy": "machine_start"})
+
+
 def test_a_query_that_the_owner_added_means_nothing():
     (event,) = facts(url=BASE + "?tenant=7&tenant=8")
     assert (event.kind, event.call_id) == ("offered", "")
