@@ -145,7 +145,8 @@ def held() -> Outcomes:
     ]
     # After five failures within half a minute the second model would be asked first.
     spared = [{f"spare-{name}": with_fault(name) for name in names} for names in (SPARED[:3], SPARED[3:])]
-    settings = {"responseTimeoutMs": 6000}
+    # A model that fails at once has failed within three seconds on a busy machine, too.
+    settings = {"responseTimeoutMs": 6000, "limits": {"fillerAfterMs": 3000}}
     alone = {"respond": answers, "config": settings}
     second = {"respond": answers, "config": {**settings, "responseFallbacks": [SPARE]}}
     return hold_all([*(Lane(lane, alone) for lane in lanes), *(Lane(lane, second) for lane in spared)])

@@ -15,7 +15,7 @@ from cli_rig import CALL_ID, CONVERSATION, ControlService, serving
 
 from openclaw_voicecall.store.statedir import StateDir
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.timed]
 
 CALL = ("call", "--to", "+15550001234", "--message", "Hello")
 HEAVY = (

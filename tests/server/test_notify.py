@@ -27,7 +27,7 @@ from openclaw_voicecall.errors import HostError
 from openclaw_voicecall.plugins import load_registry
 from openclaw_voicecall.testing.contracts.store import example_entry, example_record
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.timed]
 
 OVER = example_record(metadata={"sessionKey": "agent:main:voice:+15550000001"})
 LIVE = replace(OVER, ended_at=None, end_reason=None, state="active")

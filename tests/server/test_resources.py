@@ -14,7 +14,7 @@ from openclaw_voicecall.calls.tokens import LIFE, StreamTokens
 from openclaw_voicecall.cli.control import _held
 from openclaw_voicecall.server.resources import keep_collections_short, resources
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.timed]
 
 
 async def test_what_is_opened_is_counted_and_what_is_closed_is_not():

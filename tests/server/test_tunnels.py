@@ -24,7 +24,7 @@ from openclaw_voicecall.tunnels.ngrok import Ngrok
 from openclaw_voicecall.tunnels.tailscale import Tailscale
 from openclaw_voicecall.tunnels.tunnel import Door
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.timed]
 
 DOOR = Door("127.0.0.1:3334", webhook_path="/voice/webhook", stream_path="/voice/stream")
 TOKEN = SecretStr("2abcDEF_secret-of-the-account")
