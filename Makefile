@@ -1,4 +1,4 @@
-# `make call` is the whole demonstration, `make test` the whole suite. `make help` lists the rest.
+# `make call` is the whole demonstration, `make test` the suite. `make help` lists the rest.
 
 VENV ?= .venv
 TO ?= +15550001234
@@ -21,7 +21,7 @@ call: setup-call ## Hold a spoken call with the agent on this machine, and keep 
 	@"$(BIN)/openclaw-voicecall" call --to "$(TO)" --message "$(MESSAGE)" --record "$(OUT)"
 	@"$(BIN)/openclaw-voicecall" calls --limit 5 --json | "$(BIN)/python" -m openclaw_voicecall.observe.waveform "$(OUT)" -
 
-test: setup-test ## Run every test; ARGS go to pytest
+test: setup-test ## Run the tests; ARGS go to pytest
 	@sh .ci/test $(ARGS)
 
 test-hosts: setup-test ## Run the tests inside the real OpenClaw and hermes-agent, which npm and pip install first
