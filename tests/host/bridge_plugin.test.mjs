@@ -142,6 +142,19 @@ test("Python gets the settings, the way to the gateway, and the package's folder
   assert.equal(env.PYTHONUNBUFFERED, "1");
 });
 
+test("Python is told which agent owns calls where no setting does", (t) => {
+  const owner = (agents, config = {}) => {
+    const runtime = { config: { current: () => ({ agents }) } };
+    return JSON.parse(findPython(fakeApi(t, { config, runtime }), {}).env.OPENCLAW_VOICECALL_CONFIG).agentId;
+  };
+  assert.equal(owner(undefined), undefined);
+  assert.equal(owner({ list: [{ id: "Jarvis" }] }), "jarvis");
+  assert.equal(owner({ entries: { jarvis: {} } }), "jarvis");
+  assert.equal(owner({ list: [{ id: "main" }, { id: "jarvis", default: true }] }), "jarvis");
+  assert.equal(owner({ list: [{ id: "main" }, { id: "jarvis" }] }), undefined);
+  assert.equal(owner({ list: [{ id: "jarvis" }] }, { agentId: "ada" }), "ada");
+});
+
 test("a damaged interpreter.json is as good as none", (t) => {
   const api = fakeApi(t, { interpreter: null });
   writeFileSync(join(api.rootDir, "interpreter.json"), "{");

@@ -40,7 +40,7 @@ export function findPython(api, env = process.env) {
       ...(path ? { PYTHONPATH: path } : {}),
       ...stateDir(api),
       PYTHONUNBUFFERED: "1",
-      OPENCLAW_VOICECALL_CONFIG: JSON.stringify(settings),
+      OPENCLAW_VOICECALL_CONFIG: JSON.stringify({ agentId: soleAgent(currentConfig(api)), ...settings }),
       OPENCLAW_VOICECALL_GATEWAY: JSON.stringify(gateway(api, env)),
     },
   };
@@ -75,6 +75,15 @@ function readInterpreter(folder) {
 function stateDir(api) {
   const folder = api.runtime?.state?.resolveStateDir?.();
   return folder ? { OPENCLAW_STATE_DIR: folder } : {};
+}
+
+/** The agent that owns calls where nobody says: the only one, or the one that is marked. Not every OpenClaw has a `main`. */
+function soleAgent({ agents }) {
+  const roster = agents?.entries ?? agents?.list ?? [];
+  const all = Array.isArray(roster) ? roster : Object.entries(roster).map(([id, agent]) => ({ id, ...agent }));
+  const marked = all.filter((agent) => agent?.default === true);
+  const [only, ...others] = marked.length === 1 ? marked : all;
+  return only?.id && !others.length ? String(only.id).trim().toLowerCase() : undefined;
 }
 
 function gateway(api, env) {
