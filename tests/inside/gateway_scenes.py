@@ -33,7 +33,7 @@ from gateway_cast import (
     VICTIM,
     Model,
 )
-from openclaw_rig import MODEL, Done, OpenClaw, connect
+from openclaw_rig import MODEL, Done, MethodFailed, OpenClaw, connect
 
 from openclaw_voicecall.server.client import ControlClient
 from openclaw_voicecall.testing.emulators.chat import ChatEmulator
@@ -209,12 +209,24 @@ async def call_by_command(world: World) -> Any:
                 break
     before = world.service
     async with connect(world.openclaw.port, admin=True) as line:
-        reloaded = await line.request("plugins.reload", {"plugins": [{"pluginId": "voice-call"}]})
+        reloaded = await reload(line)
         await line.request("voicecall.end", {"callId": call_id})
     done: Done = await calling
     return SimpleNamespace(
         done=done, status=status, method=method, before=before, after=world.service, reloaded=reloaded
     )
+
+
+async def reload(line: connect) -> Any:
+    """Reload the plugin; while the agent talks on the other call OpenClaw wants to be asked again."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await line.request("plugins.reload", {"plugins": [{"pluginId": "voice-call"}]})
+            except MethodFailed as error:
+                if "retry after the work finishes" not in str(error):
+                    raise
+            await asyncio.sleep(0.5)
 
 
 async def call_by_agent(world: World) -> Any:
