@@ -10,8 +10,10 @@ def main(seconds: str, *paths: str) -> int:
 
     Args:
         seconds: How long it all took.
-        paths: The reports.
+        paths: The reports. Failures of those that follow `--again` and its report are settled by that one.
     """
+    at = paths.index("--again") if "--again" in paths else len(paths)
+    settled, paths = paths[at + 2 :], (*paths[:at], *paths[at + 1 :])
     total = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
     missing = [path for path in paths if not Path(path).is_file()]
     for path in paths:
@@ -19,8 +21,12 @@ def main(seconds: str, *paths: str) -> int:
             continue
         # The reports were written by our own pytest a moment ago.
         for suite in ElementTree.parse(path).getroot().iter("testsuite"):  # noqa: S314
+            counts = {key: int(suite.get(key, "0")) for key in total}
+            if path in settled:
+                counts["tests"] -= counts["failures"] + counts["errors"]
+                counts["failures"] = counts["errors"] = 0
             for key in total:
-                total[key] += int(suite.get(key, "0"))
+                total[key] += counts[key]
     passed = total["tests"] - total["failures"] - total["errors"] - total["skipped"]
     parts = [f"{passed} passed"]
     parts += [f"{total[key]} {word}" for key, word in _WORDS.items() if total[key]]
