@@ -46,8 +46,9 @@ class Engines:
     responders: dict[str, Chain[Responder]] = field(default_factory=dict)
     turn_detector: Callable[[], TurnDetector] | None = None
     interims: bool = True
-    steady_interims: bool = True
     """Whether the transcriber gives words while the caller still speaks."""
+    steady_interims: bool = True
+    """Whether these keep coming, also in long talk and on a busy machine."""
     tools: tuple[ToolSpec, ...] = ()
     """What plugins let responders call."""
     in_use: list[Engine] = field(default_factory=list)

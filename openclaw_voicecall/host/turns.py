@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from openclaw_voicecall.api.prompts import said_last, spoken_style
 from openclaw_voicecall.api.responder import TurnRequest
-from openclaw_voicecall.host.prompts import said_last, spoken_style
 
 REMEMBERED_CALLS: Final = 200
 """Calls whose last written words are kept in mind."""

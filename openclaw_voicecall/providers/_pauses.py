@@ -9,7 +9,7 @@ from openclaw_voicecall.api.responder import ResponseEvent, TextDelta
 
 QUIET: Final = 0.5
 """Seconds without a word after which a whole sentence waits for no next one."""
-_ENDS: Final = (".", "!", "?", "…", ":", "。", "！", "？", "।", "؟")
+SENTENCE_ENDS: Final = (".", "!", "?", "…", ":", "。", "！", "？", "।", "؟")
 _BREAK: Final = TextDelta("\n")
 """A line break ends a sentence; else only the beginning of the next one shows that it is over."""
 
@@ -31,7 +31,7 @@ async def with_pauses(events: AsyncGenerator[ResponseEvent, None]) -> AsyncGener
             if event is None:
                 break
             if isinstance(event, TextDelta) and event.text.strip():
-                whole = event.text.rstrip().endswith(_ENDS)
+                whole = event.text.rstrip().endswith(SENTENCE_ENDS)
             yield event
         await writing
     finally:

@@ -11,6 +11,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from openclaw_voicecall.config.openclaw import GATEWAY_VARIABLE
 from openclaw_voicecall.config.trust import ALL_TOOLS
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ HOST: Final = "host"
 """The responder that hands turns to the program we live in."""
 GATEWAY: Final = "openclaw"
 """The responder that hands turns to OpenClaw from outside of it."""
-PLUGIN_VARIABLE: Final = "OPENCLAW_VOICECALL_GATEWAY"
-"""Set for commands that OpenClaw's plugin starts: without a gateway they have no host, but the settings of one."""
 DEFAULT_AGENT: Final = "default"
 """OpenClaw's name for whichever agent answers where none is named."""
 
@@ -42,7 +41,7 @@ def answered_by(
         env: Environment; it tells whether OpenClaw's plugin started us.
     """
     if host is None:
-        names = _Names((GATEWAY,), GATEWAY, responders if PLUGIN_VARIABLE in (env or {}) else None)
+        names = _Names((GATEWAY,), GATEWAY, responders if GATEWAY_VARIABLE in (env or {}) else None)
     else:
         names = _Names((host.name, HOST), HOST, responders)
     model, agent = names.settle(config.response_model or (HOST if host else None), config.agent_id)
@@ -61,7 +60,7 @@ def answered_by(
 
 def checked_reference(reference: str, responders: Container[str], env: Mapping[str, str]) -> str:
     """The responder that a setting names, for those who only check it: its agent stays in it."""
-    return _Names((GATEWAY,), GATEWAY, responders if PLUGIN_VARIABLE in env else None).rename(reference)
+    return _Names((GATEWAY,), GATEWAY, responders if GATEWAY_VARIABLE in env else None).rename(reference)
 
 
 def answering_notices(config: "VoiceCallConfig") -> tuple[str, ...]:

@@ -2,9 +2,9 @@
 
 import pytest
 
+from openclaw_voicecall.api.prompts import CALLER_CHARS, said_last, spoken_style
 from openclaw_voicecall.api.responder import Line, TurnRequest
 from openclaw_voicecall.api.store import CallRecord, TranscriptLine
-from openclaw_voicecall.host.prompts import CALLER_CHARS, said_last, spoken_style
 from openclaw_voicecall.host.reports import LINES, note_of, report_of
 
 pytestmark = pytest.mark.unit

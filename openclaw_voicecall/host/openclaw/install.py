@@ -21,6 +21,7 @@ import json5
 import platformdirs
 
 from openclaw_voicecall import __version__
+from openclaw_voicecall.config.openclaw import openclaw_config_path
 from openclaw_voicecall.errors import HostError
 from openclaw_voicecall.host.openclaw.plugin_manifest import COMMAND, PLUGIN_ID, TOOL, plugin_manifest
 from openclaw_voicecall.plugins import Registry
@@ -226,10 +227,8 @@ def _problems(bridge: str, python: str, plugin: dict[str, Any], seen: dict[str, 
 
 def _settings(env: Mapping[str, str]) -> dict[str, Any]:
     """The plugin's settings in OpenClaw's configuration; empty where there are none."""
-    folder = env.get("OPENCLAW_STATE_DIR") or "~/.openclaw"
-    path = Path(env.get("OPENCLAW_CONFIG_PATH") or Path(folder) / "openclaw.json").expanduser()
     try:
-        found: Any = json5.loads(_read(path) or "{}")
+        found: Any = json5.loads(_read(openclaw_config_path(env)) or "{}")
         for key in ("plugins", "entries", PLUGIN_ID, "config"):
             found = found.get(key) or {}
     except (ValueError, AttributeError, RecursionError):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-_ENDS = (".", "!", "?", "…", ":", "。", "！", "？", "।", "؟")
+from openclaw_voicecall.providers._pauses import SENTENCE_ENDS
 
 
 class Words:
@@ -20,7 +20,7 @@ class Words:
             return ""
         if "tool" in progress:
             message, self._message = self._message, ""
-            if message.rstrip().endswith(_ENDS):
+            if message.rstrip().endswith(SENTENCE_ENDS):
                 return self._said("\n")  # it is heard while the tool works
             return self._said(" ") if message and not message[-1].isspace() else ""
         text, replaced = progress.get("delta"), progress.get("replace")

@@ -5,9 +5,10 @@ from typing import Any, Final
 
 import aiohttp
 
+from openclaw_voicecall.config.openclaw import GATEWAY_VARIABLE
 from openclaw_voicecall.errors import VendorError, VendorRejected
 from openclaw_voicecall.providers.openclaw.failures import VENDOR, lost, no_endpoint, refused
-from openclaw_voicecall.providers.openclaw.gateway import BRIDGE_VARIABLE, Gateway
+from openclaw_voicecall.providers.openclaw.gateway import Gateway
 
 LIMIT: Final = 10.0
 OPERATION: Final = "list agents"
@@ -34,7 +35,7 @@ async def check_gateway(gateway: Gateway, wanted: str) -> str:
                 f"{gateway.url}/v1/models", headers=gateway.headers, allow_redirects=False
             ) as response,
         ):
-            if response.status == 404 and BRIDGE_VARIABLE in os.environ:
+            if response.status == 404 and GATEWAY_VARIABLE in os.environ:
                 return "the gateway answers, and OpenClaw's plugin hands turns to its agent"
             if response.status != 200:
                 raise refused(gateway, response.status, await response.text(), operation=OPERATION)

@@ -10,12 +10,12 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 import json5
 
+from openclaw_voicecall.config.openclaw import GATEWAY_VARIABLE, openclaw_config_path
 from openclaw_voicecall.errors import keep_quiet
 from openclaw_voicecall.providers._http import base_address
 from openclaw_voicecall.providers.openclaw.config import OpenClawConfig
@@ -26,8 +26,6 @@ KEEP_ALIVE: Final = 4.0
 """Seconds that an idle connection is kept for the next turn. Node closes them after five, and a turn that is sent into
 a connection just being closed is lost."""
 LONGEST_EVENT: Final = 2**20
-BRIDGE_VARIABLE: Final = "OPENCLAW_VOICECALL_GATEWAY"
-"""What OpenClaw's plugin tells the commands that it starts: port and secret, resolved."""
 LARGEST_CONFIG: Final = 4 * 2**20
 LARGEST_BY_HAND: Final = 2**18
 _BLANKS: Final = re.compile(r"[ \t\r]{2,}")
@@ -87,11 +85,10 @@ async def connect(config: OpenClawConfig) -> AsyncIterator[aiohttp.ClientSession
 
 def _own_config(env: Mapping[str, str]) -> dict[str, Any]:
     """The `gateway` part of OpenClaw's own configuration; empty where it cannot be read."""
-    folder = env.get("OPENCLAW_STATE_DIR") or "~/.openclaw"
     try:
-        if told := env.get(BRIDGE_VARIABLE):
+        if told := env.get(GATEWAY_VARIABLE):
             return dict(json.loads(told))
-        path = Path(env.get("OPENCLAW_CONFIG_PATH") or Path(folder) / "openclaw.json").expanduser()
+        path = openclaw_config_path(env)
         if path.stat().st_size > LARGEST_CONFIG:
             return {}
         text = path.read_text("utf-8")
