@@ -272,6 +272,12 @@ class VendorAuthError(VendorRejected):
     code = "vendor-auth"
 
 
+class CallIsGone(VendorRejected):
+    """The vendor knows no call of this id, or no more."""
+
+    code = "call-is-gone"
+
+
 class EngineMissing(VendorError):
     """A speech engine that runs on this machine is not installed."""
 

@@ -16,7 +16,10 @@ class CarrierCapabilities:
     """What a carrier can do; the core never asks, the shell does."""
 
     media: str = "stream"
-    """`stream`: audio frames reach us. `turns`: the carrier transcribes and speaks. `remote`: a sideband socket."""
+    """`stream`: audio frames reach us. `turns`: the carrier transcribes and speaks. `remote`: a vendor keeps the audio
+    and its speech model talks on it, steered over a socket; the carrier is a `RemoteLine` too."""
+    bridges: bool = False
+    """Can connect a call to a SIP address: answers the order `bridge`, and reports `stream-over` when that ends."""
     turns: bool = False
     """Can transcribe and speak by itself, a turn at a time, where no media stream does: answers the orders `turn` and
     `wait`, reports `turn`, `poll` and `stream-over`, and has `take_over`."""
@@ -84,6 +87,9 @@ class CarrierEvent:
     * `turn`: what the caller said or pressed; both empty when there was nothing in time;
     * `poll`: what it was told to say was said, and it asks how to go on;
     * `stream-over`: the media stream has ended or never came about, and it asks how to go on.
+
+    From a carrier whose media are `remote` also `joined`: the audio of our call `call_id`, which another carrier has
+    the leg of, has arrived at the vendor, who knows it as `carrier_call_id`.
     """
 
     kind: str
@@ -106,13 +112,18 @@ class LegOrder:
     """How a webhook is to be answered.
 
     `action` is `stream`, `reject`, `hang-up`, `none`; or, where the carrier talks by turns, `turn` (say `text`, then
-    listen if `listen`, else ask again) and `wait` (ask again in a second).
+    listen if `listen`, else ask again) and `wait` (ask again in a second); or, where it connects to SIP addresses,
+    `bridge`.
     """
 
     action: str
     call_id: str = ""
     """Ours, to be carried back to us where the carrier can."""
     stream_url: str = ""
+    sip_uri: str = ""
+    """Where a `bridge` leads: `sip:user@host;transport=tls`."""
+    sip_headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers of our own that a `bridge` carries along."""
     reason: EndReason | None = None
     fallback_text: str = ""
     """Spoken by the carrier itself: before a hang-up, or should a stream end while the call goes on."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from openclaw_voicecall.api.carrier import Carrier, CarrierCapabilities, WebhookRequest
 from openclaw_voicecall.api.clock import Clock, Ids
 from openclaw_voicecall.api.numbers import NumberDesk
+from openclaw_voicecall.api.realtime import RealtimeModel
 from openclaw_voicecall.api.responder import Responder, ToolHandler
 from openclaw_voicecall.api.speech import Synthesizer, Transcriber, TurnDetector
 from openclaw_voicecall.api.store import CallStore
@@ -125,7 +126,15 @@ class RealtimeModelSpec:
 
     name: str
     config: type[CamelModel] = NoSettings
-    open: Callable[[Any, Runtime], AbstractAsyncContextManager[Any]]
+    describe: Callable[[Any], str] = lambda config: ""
+    """One phrase naming model and voice, for the line printed at start."""
+    notices: Callable[[Any], Sequence[str]] = lambda config: ()
+    """What is old or odd in the settings, a sentence each; said at start and by `doctor`."""
+    session_limit: float = 3600.0
+    """Seconds after which the vendor ends a session; another one takes over before."""
+    check: Callable[[Any, Runtime], Awaitable[str]] | None = None
+    """One harmless request with the account's key; returns a phrase of what the vendor said. Raises `VendorError`."""
+    open: Callable[[Any, Runtime], AbstractAsyncContextManager[RealtimeModel]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
