@@ -14,6 +14,7 @@ from openclaw_voicecall.core.amd import MachineDetector
 from openclaw_voicecall.core.dtmf import DTMF_DIGITS, DigitCollector
 from openclaw_voicecall.core.floor import Floor
 from openclaw_voicecall.core.handover import Handover
+from openclaw_voicecall.core.led import LedFloor
 from openclaw_voicecall.core.policy import CallPolicy
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.core.state import LEG, MEDIA, Automaton, CallView, Leg, Media
@@ -43,7 +44,7 @@ class Call:
         self._media = Automaton(MEDIA, Media.NONE)
         self._out: list[c.Command] = []
         self._timers = Timers()
-        self._floor = Floor(policy, self._timers, self._out)
+        self._floor: Floor = (LedFloor if policy.model_led else Floor)(policy, self._timers, self._out)
         self._agenda = Agenda(policy, self._floor)
         self._keys = DigitCollector(policy.dtmf)
         self._amd = MachineDetector(policy.voicemail_window if outbound and policy.leave_voicemail else 0.0)
@@ -135,6 +136,9 @@ class Call:
             e.TranscriptReceived: self._on_transcript,
             e.TranscriptionFailed: self._on_transcription_failed,
             e.ResponseChunk: lambda fact, now: self._stir(now, floor.on_chunk(fact, now)),
+            e.ReplyBegan: self._on_reply_began,
+            e.UtteranceGrew: lambda fact, now: self._stir(now, floor.on_grew(fact)),
+            e.ModelLost: self._on_model_lost,
             e.ResponseFinished: lambda fact, now: floor.on_finished(fact),
             e.ResponseFailed: lambda fact, now: floor.on_failed(fact),
             e.PlayoutProgressed: lambda fact, now: self._stir(now, floor.on_progress(fact)),
@@ -291,6 +295,19 @@ class Call:
         # A notification is no less heard because nobody listens to the answer.
         if self._policy.respond:
             self._part(EndReason.TRANSCRIPTION_FAILED, self._policy.goodbye, now)
+
+    def _on_reply_began(self, fact: e.ReplyBegan, now: float) -> None:
+        if not isinstance(self._floor, LedFloor):
+            raise RemoteProtocolError("no model leads this call")
+        self._floor.on_reply_began(fact, now)
+
+    def _on_model_lost(self, fact: e.ModelLost, now: float) -> None:
+        if isinstance(self._floor, LedFloor):
+            self._floor.lose_model()
+        if fact.instead:
+            self._agenda.add_apology(self._policy.apology)
+        elif self._policy.respond:
+            self._part(EndReason.RESPONSE_FAILED, self._policy.goodbye, now)
 
     def _on_dtmf(self, fact: e.DtmfReceived, now: float) -> None:
         if fact.digit not in DTMF_DIGITS:

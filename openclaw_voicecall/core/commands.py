@@ -44,6 +44,21 @@ class StartResponse(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class AdoptReply(Command):
+    """What the model says in this reply is the agent's turn."""
+
+    turn: int
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropReply(Command):
+    """Nobody may hear this reply of the model."""
+
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
 class StartSaying(Command):
     """Speak a fixed text as the agent's turn: a greeting, a request of the owner, an apology."""
 

@@ -127,6 +127,30 @@ class ResponseChunk(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyBegan(Event):
+    """A speech-to-speech model answers the caller by itself, in a reply that has this id."""
+
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class UtteranceGrew(Event):
+    """All words so far of an utterance that is being made by a model while it is heard."""
+
+    turn: int
+    utterance: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLost(Event):
+    """The speech-to-speech model is gone for good, with its fallbacks. `instead`: a pipeline goes on."""
+
+    detail: str
+    instead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ResponseFinished(Event):
     """The response of a turn is complete. With `end_call` the call ends once all of it was heard.
 

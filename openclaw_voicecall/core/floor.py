@@ -36,6 +36,7 @@ from openclaw_voicecall.core.events import (
     SpeechStopped,
     TranscriptReceived,
     UtteranceFailed,
+    UtteranceGrew,
     UtterancePlayed,
 )
 from openclaw_voicecall.core.policy import CallPolicy
@@ -391,6 +392,10 @@ class Floor:
         self._said.add(fact.utterance, fact.text)
         self._out.append(Speak(fact.turn, fact.utterance, fact.text))
         return True
+
+    def on_grew(self, fact: UtteranceGrew) -> bool:
+        """An utterance that is still being made has more words; true if it is one of the agent's turn."""
+        return self._said.number == fact.turn and self._said.grow(fact.utterance, fact.text)
 
     def on_finished(self, fact: ResponseFinished) -> None:
         """The agent's turn is written to its end."""

@@ -74,6 +74,10 @@ class CallPolicy:
     endpointing: EndpointingPolicy = EndpointingPolicy()
     barge_in: BargeInPolicy = BargeInPolicy()
     dtmf: DtmfPolicy = DtmfPolicy()
+    model_led: bool = False
+    """A speech-to-speech model decides whose turn it is."""
+    reply_patience: float = 2.0
+    """Seconds after the caller's last word in which such a model has to begin its answer; then it is asked to."""
     greeting: str = ""
     """Said first, once audio flows. For an outbound call this is its message."""
     must_say: tuple[MustSay, ...] = ()

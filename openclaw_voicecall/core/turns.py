@@ -231,6 +231,14 @@ class AgentTurn:
         """The responder wrote another utterance."""
         self.utterances[number] = Utterance(text)
 
+    def grow(self, number: int, text: str) -> bool:
+        """An utterance has more words now, and return whether it is one of this turn."""
+        utterance = self.utterances.get(number)
+        if utterance is None:
+            return False
+        utterance.text = text
+        return True
+
     def finish(self, *, end_call: bool, wordless: bool = False) -> None:
         """The turn is written to its end. A turn without a word is a failure, because silence is an error."""
         self.open = False

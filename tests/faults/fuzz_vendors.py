@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from openclaw_voicecall.api.responder import EndCall, SendDtmf, TextDelta, Tool, Transfer, TurnRequest
 from openclaw_voicecall.api.speech import Heard, SpeechEdge, SpeechRequest
+from openclaw_voicecall.api.turntools import TurnTools
 from openclaw_voicecall.errors import ConfigError, RemoteProtocolError, VendorError
 from openclaw_voicecall.media.audio import SAMPLE_RATE
 from openclaw_voicecall.providers import _http, _socket
@@ -20,7 +21,7 @@ from openclaw_voicecall.providers.chat.config import ChatConfig
 from openclaw_voicecall.providers.chat.connection import _listed
 from openclaw_voicecall.providers.chat.responder import ChatResponder
 from openclaw_voicecall.providers.chat.spoken import SpokenText
-from openclaw_voicecall.providers.chat.tools import ToolCall, TurnTools
+from openclaw_voicecall.providers.chat.tools import ToolCall, run_all
 from openclaw_voicecall.providers.chat.vendors import VENDORS
 from openclaw_voicecall.providers.deepgram.listening_protocol import DeepgramListening
 from openclaw_voicecall.providers.elevenlabs.account import Account, read_refusal
@@ -519,7 +520,7 @@ def run_tools(calls: list[Any]) -> None:
     tools = TurnTools(TURN)
 
     async def run() -> None:
-        results, _ = await tools.run(made)
+        results, _ = await run_all(tools, made)
         assert len(results) == len(made)
         for result in results:
             assert len(result["content"]) <= 8000
@@ -686,7 +687,13 @@ TARGETS = (
         seconds=1.0,
         parsers=(f"{WIRE}.chat.spoken",),
     ),
-    Target(name="tools", kind=Tree(), make=tool_calls, feed=run_tools, parsers=(f"{WIRE}.chat.tools",)),
+    Target(
+        name="tools",
+        kind=Tree(),
+        make=tool_calls,
+        feed=run_tools,
+        parsers=(f"{WIRE}.chat.tools", "openclaw_voicecall.api.turntools"),
+    ),
     Target(
         name="list of models",
         kind=Tree(),

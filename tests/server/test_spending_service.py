@@ -14,6 +14,7 @@ from cli_rig import OVER, invoke
 
 from openclaw_voicecall.api.carrier import CarrierCapabilities
 from openclaw_voicecall.api.policy import CallOffer
+from openclaw_voicecall.api.turntools import TurnTools
 from openclaw_voicecall.builtin import policies
 from openclaw_voicecall.builtin.system import SystemClock
 from openclaw_voicecall.calls import assembly
@@ -26,7 +27,6 @@ from openclaw_voicecall.core.call import Call
 from openclaw_voicecall.core.policy import CallPolicy
 from openclaw_voicecall.errors import KeyReused
 from openclaw_voicecall.plugins import load_registry
-from openclaw_voicecall.providers.chat.tools import TurnTools
 from openclaw_voicecall.server.control import ControlDoor
 from openclaw_voicecall.server.keys import MANAGER
 from openclaw_voicecall.session.chain import Link
@@ -256,11 +256,11 @@ async def turn_of(offer, **settings):
 
 async def test_no_caller_can_make_the_agent_dial():
     tools = TurnTools(await turn_of(INBOUND))
-    offered = {definition["function"]["name"] for definition in tools.definitions}
+    offered = {function.name for function in tools.functions}
     assert offered == {"end_call", "send_digits"}
 
 
 async def test_a_caller_is_handed_over_to_numbers_of_the_owner_only():
     tools = TurnTools(await turn_of(INBOUND, transfer={"allowed": [OTHER]}))
-    (transfer,) = (one["function"] for one in tools.definitions if one["function"]["name"] == "transfer_call")
-    assert transfer["parameters"]["properties"]["to"]["enum"] == [OTHER]
+    (transfer,) = (one for one in tools.functions if one.name == "transfer_call")
+    assert transfer.parameters["properties"]["to"]["enum"] == [OTHER]

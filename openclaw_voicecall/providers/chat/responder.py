@@ -8,6 +8,7 @@ from typing import Any, Final
 from openai import APIConnectionError, APITimeoutError, AsyncOpenAI, AsyncStream
 
 from openclaw_voicecall.api.responder import ResponseEvent, TextDelta, TurnRequest
+from openclaw_voicecall.api.turntools import TurnTools
 from openclaw_voicecall.errors import VendorError, VendorRejected, VendorUnavailable
 from openclaw_voicecall.providers.chat.config import ChatConfig
 from openclaw_voicecall.providers.chat.failures import (
@@ -21,7 +22,7 @@ from openclaw_voicecall.providers.chat.failures import (
 from openclaw_voicecall.providers.chat.messages import Message, write_messages
 from openclaw_voicecall.providers.chat.replies import Reply
 from openclaw_voicecall.providers.chat.spoken import SpokenText
-from openclaw_voicecall.providers.chat.tools import TurnTools
+from openclaw_voicecall.providers.chat.tools import definitions, run_all
 from openclaw_voicecall.providers.chat.vendors import ChatVendor
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class ChatResponder:
                 break
             if reply.text.strip():
                 yield TextDelta("\n")  # ends the sentence, so that it is heard while the tools run
-            results, unfinished = await tools.run(reply.calls)
+            results, unfinished = await run_all(tools, reply.calls)
             for event in tools.take_events():
                 yield event
             if not unfinished and (spoken or tools.last is None):
@@ -95,8 +96,8 @@ class ChatResponder:
     ) -> AsyncGenerator[str, None]:
         """One request: the text to be spoken, in pieces. Fills `reply`."""
         fields: dict[str, Any] = {}
-        if definitions := tools.definitions:
-            fields["tools"] = definitions
+        if offered := definitions(tools):
+            fields["tools"] = offered
             if last:
                 fields["tool_choice"] = "none"
         words = SpokenText()

@@ -8,12 +8,13 @@ import pytest
 from pydantic import ValidationError
 
 from openclaw_voicecall.api.responder import Line, TurnRequest
+from openclaw_voicecall.api.turntools import TurnTools
 from openclaw_voicecall.errors import ConfigError
 from openclaw_voicecall.providers._models import retirement_notice
 from openclaw_voicecall.providers.chat.config import ChatConfig
 from openclaw_voicecall.providers.chat.connection import find_address, find_key
 from openclaw_voicecall.providers.chat.messages import CALLER_CHARS, HISTORY_LINES, write_messages
-from openclaw_voicecall.providers.chat.tools import TurnTools
+from openclaw_voicecall.providers.chat.tools import definitions
 from openclaw_voicecall.providers.chat.vendors import VENDORS
 
 pytestmark = pytest.mark.unit
@@ -122,8 +123,8 @@ def test_a_turn_without_words_is_still_a_turn():
 )
 def test_only_what_the_call_allows_is_offered(flags, names):
     tools = TurnTools(replace(TURN, **flags))
-    assert {tool["function"]["name"] for tool in tools.definitions} == names
-    json.dumps(tools.definitions)
+    assert {tool["function"]["name"] for tool in definitions(tools)} == names
+    json.dumps(definitions(tools))
 
 
 def test_retired_models_are_known_with_their_replacement():
