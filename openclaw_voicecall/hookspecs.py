@@ -69,10 +69,7 @@ def voicecall_register_responders(register: "Register[ResponderSpec]") -> None:
 
 @hookspec
 def voicecall_register_realtime_models(register: "Register[RealtimeModelSpec]") -> None:
-    """Add speech-to-speech models: `register(RealtimeModelSpec(name=..., open=...))`.
-
-    They are listed, and no call uses one yet.
-    """
+    """Add speech-to-speech models: `register(RealtimeModelSpec(name=..., open=...))`."""
 
 
 @hookspec

@@ -31,6 +31,10 @@ class CarrierCapabilities:
     """How digits reach the far party: `carrier`, by `send_digits`; `in-band`, as tones in our audio; or `none`."""
     transfer: bool = False
     """Can hand the far party over, and reports `transfer` with what became of it."""
+    transfer_proven: bool = False
+    """`transfer` returns once the far party is gone there for certain, and nothing is reported after it."""
+    announces: bool = False
+    """Can say something to the other number before a transfer."""
     limits_duration: bool = False
     """Can be told how long a call that we did not place may last."""
     machine_detection: bool = False
@@ -278,7 +282,9 @@ class Carrier(Protocol):
         """Send DTMF digits to the far party without ending the media stream."""
         ...
 
-    async def transfer(self, leg: LegRef, to_number: str, *, caller_id: str = "", limit: float = 0.0) -> None:
+    async def transfer(
+        self, leg: LegRef, to_number: str, *, caller_id: str = "", limit: float = 0.0, announce: str = ""
+    ) -> None:
         """Hand the far party over to another number. Only where the capabilities say so.
 
         Args:
@@ -286,6 +292,8 @@ class Carrier(Protocol):
             to_number: E.164.
             caller_id: The number of ours that the other number is called from.
             limit: Seconds that they may talk; 0 for as long as they like.
+            announce: Said to whoever answers there, who then takes the call or does not. Given only where the
+                capabilities say `announces`.
         """
         ...
 

@@ -69,6 +69,8 @@ class TurnRequest:
     """Whether `SendDtmf` reaches the far party."""
     can_transfer: bool = False
     """Whether the carrier can hand the caller over and the owner allows it."""
+    can_announce: bool = False
+    """Whether something can be said to the other number before."""
     transfer_to: tuple[str, ...] | None = None
     """The only numbers, E.164, that the far party may be handed over to; None for any."""
 
@@ -110,9 +112,13 @@ class SendDtmf:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Hand the caller over to this number, E.164."""
+    """Hand the caller over to this number, E.164.
+
+    `announce` is said to whoever answers there, who then decides whether to take the call; empty to connect at once.
+    """
 
     to: str
+    announce: str = ""
 
 
 ResponseEvent = TextDelta | EndCall | SendDtmf | Transfer

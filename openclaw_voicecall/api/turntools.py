@@ -18,6 +18,11 @@ MOST_DIGITS: Final = 32
 MOST_CALLS: Final = 16
 """Calls of one turn that are looked at. A model that makes more of them has lost its way, or was talked into it."""
 _LONGEST_REASON: Final = 200
+_LONGEST_ANNOUNCEMENT: Final = 500
+_ANNOUNCE: Final = (
+    "One or two sentences for whoever answers there: who is on the line and what it is about. They hear it before they "
+    "are connected and may decline. Leave it out to connect them at once."
+)
 
 _ACTIONS: Final[Mapping[str, tuple[str, str, str]]] = {
     "end_call": ("Hang up, after what you say in this reply was heard.", "reason", "Why the call ends."),
@@ -69,6 +74,7 @@ class TurnTools:
         """How many keys were pressed in this turn."""
         self._left = MOST_CALLS
         self._numbers = request.transfer_to
+        self._announces = request.can_announce
         self._now: list[ResponseEvent] = []
 
     @property
@@ -80,6 +86,8 @@ class TurnTools:
             properties: dict[str, Any] = {argument: {"type": "string", "description": means}}
             if name == "transfer_call" and self._numbers is not None:
                 properties[argument]["enum"] = list(self._numbers)
+            if name == "transfer_call" and self._announces:
+                properties["announce"] = {"type": "string", "description": _ANNOUNCE}
             schema = {"type": "object", "properties": properties, "required": [argument]}
             listed.append(_function(name, does, schema))
         return listed
@@ -120,10 +128,10 @@ class TurnTools:
         if tool is not None:
             return await tool.run(arguments), False
         _, argument, _ = _ACTIONS[name]
-        value = arguments.get(argument, "")
-        return self._act(name, value if isinstance(value, str) else str(value))
+        value, announce = (str(arguments.get(key, "")) for key in (argument, "announce"))
+        return self._act(name, value, announce if self._announces else "")
 
-    def _act(self, name: str, value: str) -> tuple[str, bool]:
+    def _act(self, name: str, value: str, announce: str) -> tuple[str, bool]:
         if name == "send_digits":
             return self._press(value)
         if self.last is not None:
@@ -141,7 +149,7 @@ class TurnTools:
                 f"Not done: callers may be handed over to {', '.join(self._numbers) or 'nobody'} only.",
                 False,
             )
-        self.last = Transfer(number)
+        self.last = Transfer(number, " ".join(announce.split())[:_LONGEST_ANNOUNCEMENT])
         return "The caller is handed over once your words were heard. Say so in one short sentence.", True
 
     def _press(self, value: str) -> tuple[str, bool]:

@@ -4,16 +4,19 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openclaw_voicecall.api.carrier import Carrier, CarrierCapabilities
+from openclaw_voicecall.api.realtime import RemoteLine
 from openclaw_voicecall.api.responder import Responder
 from openclaw_voicecall.api.spec import Runtime, ToolSpec
 from openclaw_voicecall.api.speech import Synthesizer, Transcriber, TurnDetector
 from openclaw_voicecall.calls.phrases import PhraseCache, Warming, utterances
+from openclaw_voicecall.errors import ConfigError, EngineMissing
 from openclaw_voicecall.plugins import Registry
 from openclaw_voicecall.session.breaker import Breaker
 from openclaw_voicecall.session.chain import Chain, Link
+from openclaw_voicecall.session.modelline import Opens
 
 if TYPE_CHECKING:
     from openclaw_voicecall.config.schema import VoiceCallConfig
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DEFAULT_RESPONDER = "frontdesk"
+DEFAULT_MODEL = "openai"
+PIPELINE = "pipeline"
+"""Among the fallbacks of a speech-to-speech model: transcriber, responder and synthesizer."""
 LOCAL_LINE = "local"
 """The carrier that is always open: it needs no account, and a softphone or a check may use it at any time."""
 
@@ -44,6 +50,14 @@ class Engines:
     synthesizers: dict[str, Chain[Synthesizer]] = field(default_factory=dict)
     """By the number of ours that was dialled, where it has a voice of its own; the common one under ""."""
     responders: dict[str, Chain[Responder]] = field(default_factory=dict)
+    models: Chain[Opens] = ()
+    """Speech-to-speech models; with one, it leads the calls whose audio reaches us."""
+    model_limits: dict[str, float] = field(default_factory=dict)
+    """Seconds that a session of each may last, by name."""
+    remote: dict[str, RemoteLine] = field(default_factory=dict)
+    """Who keeps the audio of a carrier's calls, by the carrier's name."""
+    trunks: dict[str, str] = field(default_factory=dict)
+    """Which carrier places the calls of one that cannot, by its name."""
     turn_detector: Callable[[], TurnDetector] | None = None
     interims: bool = True
     """Whether the transcriber gives words while the caller still speaks."""
@@ -81,7 +95,9 @@ class EngineRoom:
         config = self._config
         self._look_up()
         streams = self._streams()
-        if streams:
+        if streams and config.realtime.enabled:
+            await self._open_models()
+        elif streams:
             await self._open_speech()
         models = [settings.response_model for settings in config.numbers.values()]
         for model in (config.response_model, *models):
@@ -95,6 +111,32 @@ class EngineRoom:
         """Whether audio reaches us at all; where the carrier speaks and listens, no engine of ours does."""
         abilities = self._registry.find("carriers", self._config.provider, setting="provider").capabilities
         return abilities.media == "stream" and not takes_turns(self._config, abilities)
+
+    async def _open_models(self) -> None:
+        """Open the speech-to-speech models, and what stands in for them: a pipeline, or at least a voice."""
+        config = self._config
+        for name in self.models():
+            spec = self._registry.find("realtime_models", name, setting="realtime.provider")
+            settings = config.realtime_settings(name)
+            self._describe("model", name, spec.describe(settings))
+            self._announce(spec.notices(settings))
+            opened = await self._stack.enter_async_context(spec.open(settings, self._runtime))
+            link: Link[Opens] = Link(name, opened.open_session, self._breaker("model", name, settings))
+            self.engines.models = (*self.engines.models, link)
+            self.engines.model_limits[name] = spec.session_limit
+        if PIPELINE in config.realtime.fallbacks:
+            await self._open_speech()
+            return
+        try:
+            await self._open_voice("")
+        except EngineMissing as error:
+            logger.warning("should the model fail, nobody can say goodbye: %s", error)
+
+    def models(self) -> tuple[str, ...]:
+        """Names of the speech-to-speech model and its fallbacks."""
+        chosen = self._config.realtime
+        names = (chosen.provider or DEFAULT_MODEL, *chosen.fallbacks)
+        return tuple(name for name in dict.fromkeys(names) if name != PIPELINE)
 
     async def _open_speech(self) -> None:
         config = self._config
@@ -117,6 +159,8 @@ class EngineRoom:
         for model in (config.response_model, *models, *config.response_fallbacks):
             find("responders", (model or DEFAULT_RESPONDER).partition("/")[0], setting="responseModel")
         find("carriers", config.provider, setting="provider")
+        for name in self.models() if config.realtime.enabled else ():
+            find("realtime_models", name, setting="realtime.provider")
 
     async def responder(self, model: str) -> Chain[Responder]:
         """The responder for `provider/model`, with its fallbacks."""
@@ -187,6 +231,21 @@ class EngineRoom:
         self.engines.capabilities[name] = spec.capabilities
         self._describe("carrier", name, "")
         self._announce(spec.notices(self._config.carrier_settings(name)))
+        if spec.capabilities.media == "remote":
+            await self._open_trunk(name, opened)
+
+    async def _open_trunk(self, name: str, line: Any) -> None:
+        """Open the carrier that connects its calls to a vendor who keeps the audio."""
+        self.engines.remote[name] = line
+        trunk = str(getattr(self._config.carrier_settings(name), "trunk", "") or "")
+        if trunk:
+            if not self._registry.find("carriers", trunk, setting=f"{name}.trunk").capabilities.bridges:
+                raise ConfigError(
+                    f"{name}.trunk: the carrier {trunk!r} cannot connect calls to a SIP address"
+                )
+            await self._open_carrier(trunk)
+            self.engines.remote[trunk] = line
+            self.engines.trunks[name] = trunk
 
     def _breaker(self, hop: str, name: str, settings: object) -> Breaker:
         """The breaker of a supplier; the same one wherever it is used with the same settings."""
@@ -208,4 +267,5 @@ class EngineRoom:
 
 def takes_turns(config: "VoiceCallConfig", capabilities: CarrierCapabilities) -> bool:
     """Whether a call begins without a media stream."""
-    return capabilities.media == "turns" or (capabilities.turns and not config.streaming.enabled)
+    streams = config.streaming.enabled or config.realtime.enabled
+    return capabilities.media == "turns" or (capabilities.turns and not streams)

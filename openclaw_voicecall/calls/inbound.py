@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from openclaw_voicecall.api.carrier import CarrierEvent, LegOrder
+from openclaw_voicecall.api.carrier import CarrierEvent, LegOrder, LegRef
 from openclaw_voicecall.api.policy import CallOffer
 from openclaw_voicecall.api.store import CallRecord
 from openclaw_voicecall.calls.live import LiveCall, LiveCalls
@@ -11,7 +11,7 @@ from openclaw_voicecall.calls.making import CallMaker, CallWish
 from openclaw_voicecall.calls.reconcile import Reconciler
 from openclaw_voicecall.core import events as e
 from openclaw_voicecall.core.reasons import EndReason
-from openclaw_voicecall.errors import CallNotAllowed, LimitExceeded
+from openclaw_voicecall.errors import CallNotAllowed, LimitExceeded, VendorError
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ class CarrierDesk:
         self._reconciler = reconciler
         self._deciding: dict[tuple[str, str], asyncio.Task[LiveCall]] = {}
         """Calls that are being decided about, by carrier and its id."""
+        self._trunks = frozenset(maker.engines.trunks.values())
 
     async def offer(self, carrier: str, event: CarrierEvent) -> LegOrder:
         """Decide about an inbound call and answer the carrier. Offered again, a call gets the same answer."""
@@ -48,7 +49,7 @@ class CarrierDesk:
         if key not in self._deciding:
             before = await self._reconciler.stored(carrier, event)
             if before is not None:
-                return self._order_for_stranded(before)
+                return await self._refused(carrier, event, self._order_for_stranded(before))
         if key not in self._deciding:
             self._deciding[key] = asyncio.create_task(self._decide(carrier, event))
             self._deciding[key].add_done_callback(lambda _: self._deciding.pop(key))
@@ -56,8 +57,19 @@ class CarrierDesk:
             async with asyncio.timeout(ORDER_LIMIT):
                 entry = await asyncio.shield(self._deciding[key])
         except TimeoutError:
-            return LegOrder(action="reject", reason=EndReason.BUSY)
-        return await self._given_order(entry)
+            return await self._refused(carrier, event, LegOrder(action="reject", reason=EndReason.BUSY))
+        return await self._refused(carrier, event, await self._given_order(entry))
+
+    async def _refused(self, carrier: str, event: CarrierEvent, order: LegOrder) -> LegOrder:
+        """The order; where the answer to a webhook cannot refuse a call, that is done here."""
+        line = self._maker.engines.remote.get(carrier)
+        if line is not None and order.action in ("reject", "hang-up") and carrier not in self._trunks:
+            leg = LegRef(call_id=order.call_id, carrier_call_id=event.carrier_call_id)
+            try:
+                await line.refuse(leg, order.reason or EndReason.REJECTED)
+            except (VendorError, OSError) as error:
+                logger.warning("carrier %s: the call was not refused: %s", carrier, error)
+        return order
 
     async def report(self, carrier: str, event: CarrierEvent) -> LegOrder:
         """Take what the carrier reports of a call, and say how to go on."""
@@ -66,9 +78,14 @@ class CarrierDesk:
             # Such as a call that an earlier process of this service held: nobody here talks on it any more.
             await self._reconciler.heard(carrier, event)
             return self._goodbye() if event.kind in ASKING else LegOrder(action="none")
-        entry.learn_leg(event.carrier_call_id)
         session = entry.session
+        if event.kind != "joined":
+            entry.learn_leg(event.carrier_call_id)
         session.heard_at = session.clock.monotonic()
+        if event.kind == "joined" and session.parts.remote is not None:
+            session.takeover.joined()
+            session.parts.remote.joined(event.carrier_call_id)
+            return LegOrder(action="none")
         if event.kind in ASKING:
             if event.kind == "answered":
                 session.post(e.CallAnswered())

@@ -237,7 +237,7 @@ class LiveCalls:
     def of(self, carrier: str, event: CarrierEvent) -> LiveCall | None:
         """The call that a carrier speaks of: by our own id where the carrier carries it, else by its own."""
         named = self._calls.get(event.call_id) if event.call_id else None
-        if named is not None and named.record.carrier == carrier:
+        if named is not None and (named.record.carrier == carrier or event.kind == "joined"):
             return named
         return self._first(
             lambda call: (

@@ -15,7 +15,7 @@ from openclaw_voicecall.api.store import CallRecord, CallStore
 from openclaw_voicecall.calls import assembly
 from openclaw_voicecall.calls.addresses import Addresses
 from openclaw_voicecall.calls.admission import Admissions
-from openclaw_voicecall.calls.engines import EngineRoom, takes_turns
+from openclaw_voicecall.calls.engines import EngineRoom
 from openclaw_voicecall.calls.journal import JournalHub
 from openclaw_voicecall.calls.live import LIMIT_MARGIN, LiveCall, LiveCalls
 from openclaw_voicecall.calls.memory import Memory, nothing
@@ -27,6 +27,7 @@ from openclaw_voicecall.core.call import Call
 from openclaw_voicecall.core.policy import CallPolicy
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import CallNotAllowed, ConfigError, LimitExceeded, StoreError
+from openclaw_voicecall.session.remote import RemoteLegs
 from openclaw_voicecall.session.session import CallSession
 
 if TYPE_CHECKING:
@@ -162,8 +163,11 @@ class CallMaker:
             self._live.remove(entry.record.call_id)
 
     def stream_order(self, entry: LiveCall) -> LegOrder:
-        """Have the carrier open a media stream, which it may do once."""
+        """Have the carrier open a media stream, which it may do once, or connect the call to who has the audio."""
         session = entry.session
+        legs = session.parts.remote
+        if legs is not None:
+            return self._bridge_order(entry, legs)
         token = self.tools.tokens.mint(entry.record.call_id, entry.record.carrier)
         session.absence.stream_ordered()
         bridge = self.tools.config.phrases.bridge
@@ -174,6 +178,20 @@ class CallMaker:
             fallback_text=bridge if session.parts.capabilities.turns else entry.plan.policy.goodbye,
             # Where a stream went dead the next one may take its time, and nobody can say anything meanwhile.
             text=bridge if session.takeover.renewing else "",
+        )
+
+    def _bridge_order(self, entry: LiveCall, legs: RemoteLegs) -> LegOrder:
+        if legs.are_the_call:
+            return LegOrder(action="none", call_id=entry.record.call_id)
+        target = legs.target()
+        session = entry.session
+        session.absence.stream_ordered()
+        return LegOrder(
+            action="bridge",
+            call_id=entry.record.call_id,
+            sip_uri=target.uri,
+            sip_headers=target.headers,
+            fallback_text=self.tools.config.phrases.bridge,
         )
 
     def _record(
@@ -228,7 +246,8 @@ class CallMaker:
 
     def _policy(self, offer: CallOffer, plan: CallPlan, recording: Path | None) -> CallPolicy:
         config, abilities = self.tools.config, self.engines.capabilities[offer.carrier]
-        recorded = recording is not None and not takes_turns(config, abilities)
+        way = assembly.media_way(self.engines, config, offer.carrier)
+        recorded = recording is not None and way in ("stream", "model")
         lines = must_say(config, offer, plan.policy.greeting, recorded=recorded)
         policy = replace(plan.policy, must_say=lines)
         return assembly.tuned_policy(
@@ -237,6 +256,7 @@ class CallMaker:
             abilities,
             interims=self.engines.interims,
             steady=self.engines.steady_interims,
+            led=way in ("model", "remote"),
         )
 
     async def _why_not_hand_over(self, offer: CallOffer, number: str) -> str:

@@ -151,7 +151,7 @@ class CallManager:
 
     async def _admitted(self, request: PlaceRequest, metadata: dict[str, str]) -> LiveCall:
         """A call that may be placed and has its slot and its record."""
-        carrier = request.carrier or self.config.provider
+        carrier = self._placer(request.carrier or self.config.provider)
         self._carrier(carrier).check_options(request.options)
         if request.mode == "notify" and not request.message.strip():
             raise ConfigError("message: a notification needs something to say")
@@ -208,6 +208,15 @@ class CallManager:
 
     def _detects_machines(self, carrier: str) -> bool:
         return self.config.outbound.machine_detection and self.engines.capabilities[carrier].machine_detection
+
+    def _placer(self, name: str) -> str:
+        """The carrier that places calls for this one: itself, or its trunk's. Raises `ConfigError`."""
+        capabilities = self.engines.capabilities.get(name)
+        if capabilities is None or capabilities.media != "remote":
+            return name
+        if name not in self.engines.trunks:
+            raise ConfigError(f"{name}.trunk: {name} places no calls by itself; name the carrier that does")
+        return self.engines.trunks[name]
 
     def _carrier(self, name: str) -> Carrier:
         if name not in self.engines.carriers:

@@ -14,6 +14,10 @@ DEADLINE: Final = "deadline"
 """In a record's metadata: Unix seconds at which the carrier has ended the leg by itself at the latest."""
 HANDED_OVER: Final = "handedOver"
 """In a record's metadata: whether the far party is being handed over, or was. They need nobody here."""
+TRANSFERS: Final = "transfers"
+"""In a record's metadata: each transfer that was tried, `{"to", "at", "result"}`. The result is `transferred`, `busy`,
+`no-answer`, `declined` or `failed: why`, and empty while nobody knows."""
+PLAIN_RESULTS: Final = frozenset({"busy", "no-answer", "declined"})
 ENDS_AS: Final = "endsAs"
 """In a record's metadata: the reason of an end that is decided, while the carrier has not confirmed it."""
 ENDED_WELL: Final = frozenset(
@@ -56,7 +60,7 @@ def after(
         changes["answered_at"] = now
     if event == "line-figures":
         changes["line"] = LineFigures(**data)
-    metadata = _after_transfer(record, event, commands, call, now)
+    metadata = _after_transfer(record, event, commands, call, now, why=str(data.get("detail") or ""))
     if metadata is not record.metadata:
         changes["metadata"] = metadata
     lines = tuple(
@@ -90,16 +94,37 @@ def after(
 
 
 def _after_transfer(
-    record: CallRecord, event: str, commands: tuple[dict[str, Any], ...], call: Call, now: float
+    record: CallRecord,
+    event: str,
+    commands: tuple[dict[str, Any], ...],
+    call: Call,
+    now: float,
+    *,
+    why: str,
 ) -> dict[str, Any]:
     """The metadata with what an entry says of a transfer; the same object when it says nothing."""
-    policy = call.policy
-    if any(order["command"] == "TransferCall" for order in commands):
-        deadline = now + policy.transfer_limit + policy.transfer_duration
-        return {**record.metadata, HANDED_OVER: True, DEADLINE: round(deadline, 3)}
-    if event == "TransferFailed" and record.metadata.get(HANDED_OVER):
-        return not_handed_over(record) | {DEADLINE: round(now + policy.max_duration, 3)}
-    return record.metadata
+    policy, known = call.policy, record.metadata
+    for order in commands:
+        if order["command"] == "TransferCall":
+            deadline = now + policy.transfer_limit + policy.transfer_duration
+            begun = [*known.get(TRANSFERS, ()), {"to": order["to"], "at": round(now, 3), "result": ""}]
+            return {**known, HANDED_OVER: True, DEADLINE: round(deadline, 3), TRANSFERS: begun}
+    if not known.get(HANDED_OVER):
+        return known
+    if event == "TransferAnswered":
+        return {**known, TRANSFERS: _with_result(known, "transferred")}
+    if event == "TransferFailed" or not call.snapshot().transferring:
+        why = why or "no-answer"
+        result = why if why in PLAIN_RESULTS else f"failed: {why}"
+        back = not_handed_over(record) | {DEADLINE: round(now + policy.max_duration, 3)}
+        return {**back, TRANSFERS: _with_result(known, result)}
+    return known
+
+
+def _with_result(metadata: Mapping[str, Any], result: str) -> list[dict[str, Any]]:
+    """The transfers of a call, with what became of the last."""
+    *before, last = metadata.get(TRANSFERS) or [{}]
+    return [*before, {**last, "result": result}]
 
 
 def not_handed_over(record: CallRecord) -> dict[str, Any]:

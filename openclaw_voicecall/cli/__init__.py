@@ -47,6 +47,7 @@ COMMANDS: tuple[click.Command, ...] = (
     control.speak,
     control.continue_,
     control.dtmf,
+    control.transfer,
     control.end,
     calls.latency,
     history.history,

@@ -105,6 +105,30 @@ def dtmf(
 
 
 @click.command()
+@click.argument("positional", nargs=-1, metavar="[CALL_ID] [TO]")
+@click.option("--call-id", help="The call.")
+@click.option("--to", help="Number in international form, such as +15550001234.")
+@click.option(
+    "--announce",
+    default="",
+    metavar="TEXT",
+    help="Said to whoever answers there, who then presses a key to take the call. Without it the two are connected "
+    "at once.",
+)
+@common_options
+@click.pass_obj
+def transfer(
+    invocation: Invocation, positional: tuple[str, ...], call_id: str | None, to: str | None, announce: str
+) -> None:
+    """Hand the far party of a live call over to another number.
+
+    What became of it is in the call's record. Where nobody takes the call there, the agent goes on with it.
+    """
+    call_id, to = _fill((call_id, to), ("CALL_ID", "TO"), positional)
+    _echo_call(_ask(invocation, lambda client: client.transfer(call_id, to, announce=announce)), invocation)
+
+
+@click.command()
 @click.argument("positional", nargs=-1, metavar="[CALL_ID]")
 @click.option("--call-id", help="The call.")
 @common_options

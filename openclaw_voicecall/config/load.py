@@ -230,6 +230,4 @@ def _remarks(change: Change, config: VoiceCallConfig, model: type[VoiceCallConfi
 
 def _matters(path: KeyPath, raw: Tree) -> bool:
     keys = [str(part) for part in path]
-    if keys == ["realtime"]:
-        return look_up(raw, ("realtime", "enabled")) is True
     return look_up(raw, keys) is not False

@@ -120,7 +120,7 @@ class VoiceCallConfig(CamelModel):
     tailscale: s.TailscaleConfig | None = None
     webhook_security: s.WebhookSecurityConfig = s.WebhookSecurityConfig()
     streaming: speech.StreamingConfig = speech.StreamingConfig()
-    realtime: Annotated[speech.RealtimeConfig, NO_EFFECT] = speech.RealtimeConfig()
+    realtime: speech.RealtimeConfig = speech.RealtimeConfig()
     tts: speech.TtsConfig = speech.TtsConfig()
     turn_detection: speech.TurnDetectionConfig = speech.TurnDetectionConfig()
     responders: CamelModel = CamelModel()
@@ -187,7 +187,10 @@ class VoiceCallConfig(CamelModel):
             duration_warning=self.phrases.duration_warning,
             transfer_limit=self.transfer.answer_ms / 1000,
             transfer_duration=float(self.transfer.max_duration_seconds),
+            transferring=self.phrases.transferring,
             transfer_failed=self.phrases.transfer_failed,
+            transfer_busy=self.phrases.transfer_busy,
+            transfer_no_answer=self.phrases.transfer_no_answer,
             reconnected=self.phrases.reconnected,
         )
 
@@ -207,7 +210,8 @@ class VoiceCallConfig(CamelModel):
             said.idle_goodbye,
             said.duration_warning,
         )
-        return tuple(text for text in (*texts, said.transfer_failed) if text)
+        texts = (*texts, said.transferring, said.transfer_failed, said.transfer_busy, said.transfer_no_answer)
+        return tuple(text for text in texts if text)
 
     def _endpointing(self) -> EndpointingPolicy:
         silence_ms = self.endpointing.silence_ms
@@ -354,7 +358,7 @@ def _speech_fields(
         "streaming": (streaming, streaming()),
         "tts": (tts, tts()),
         "turn_detection": (detection, detection()),
-        "realtime": (Annotated[realtime, NO_EFFECT], realtime()),
+        "realtime": (realtime, realtime()),
         "numbers": (dict[E164, number], _field_like(VoiceCallConfig, "numbers", default_factory=dict)),
     }
 

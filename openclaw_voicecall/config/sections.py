@@ -270,6 +270,13 @@ class PhrasesConfig(CamelModel):
     """When the audio of a call has come back and nothing else is due; empty for nothing."""
     transfer_failed: str = _CORE.transfer_failed
     """When a caller could not be handed over."""
+    transfer_busy: str = _CORE.transfer_busy
+    """Said instead where the other line is busy."""
+    transfer_no_answer: str = _CORE.transfer_no_answer
+    """Said instead where nobody answers."""
+    transferring: str = "One moment, I'm connecting you."
+    """Said before a transfer that the owner asks for with a command; the agent says so in its own words. Empty for
+    nothing."""
     prepare: bool = False
     """Make the audio of all these phrases at start, so that they can be heard even when the synthesizer fails. A vendor
     bills their few hundred characters at every start."""

@@ -69,26 +69,31 @@ class RealtimeConfig(CamelModel):
     """Speech-to-speech models."""
 
     enabled: bool = False
-    """Not together with `streaming.enabled`."""
+    """One of them hears and speaks on every call. Not together with `streaming.enabled`."""
     provider: Words | None = None
-    """Name of the model's vendor."""
-    stream_path: UrlPath | None = None
-    """Path of the media streams."""
+    """Name of the model's vendor; `openai` unless set."""
+    fallbacks: tuple[Words, ...] = ()
+    """Models that take over, in this order, when it cannot be reached. `pipeline` as the last one: transcriber,
+    responder and synthesizer go on in the same call. Without it the caller hears a goodbye."""
+    stream_path: Annotated[UrlPath | None, NO_EFFECT] = None
+    """Path of the media streams; they are below `streaming.streamPath`."""
     instructions: str | None = None
-    """Instructions for the model."""
+    """Instructions for the model; those of `responseSystemPrompt` unless set."""
     tool_policy: Literal["safe-read-only", "owner", "none"] | None = None
-    """Which of the agent's tools the model may use."""
+    """What the agent may do when the model asks it: `owner` lets it use the tools it has for the person on the line,
+    `safe-read-only` those it has for strangers, whoever calls. With `none` the model cannot ask. It can ask only where
+    `responseModel` names somebody, or a host has an agent."""
     consult_policy: Literal["auto", "substantive", "always"] | None = None
-    """When the model asks the agent."""
-    consult_thinking_level: str | None = None
+    """When the model is to ask the agent: when it needs to, before anything of substance, or before every answer."""
+    consult_thinking_level: Annotated[str | None, NO_EFFECT] = None
     """How long the agent thinks when asked."""
-    consult_fast_mode: bool | None = None
+    consult_fast_mode: Annotated[bool | None, NO_EFFECT] = None
     """Whether it answers in fast mode."""
-    tools: tuple[Any, ...] | None = None
-    """Functions the model may call."""
-    agent_context: AgentContextConfig | None = None
+    tools: Annotated[tuple[Any, ...] | None, NO_EFFECT] = None
+    """Functions the model may call. Plugins register functions, which do something."""
+    agent_context: Annotated[AgentContextConfig | None, NO_EFFECT] = None
     """What of the agent is put into the instructions."""
-    fast_context: FastContextConfig | None = None
+    fast_context: Annotated[FastContextConfig | None, NO_EFFECT] = None
     """Quick look-ups for the model."""
     providers: CamelModel = CamelModel()
     """Settings of each model, by its vendor's name."""

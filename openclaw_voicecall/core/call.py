@@ -343,23 +343,25 @@ class Call:
 
     def _on_transfer(self, fact: e.TransferRequested, now: float) -> None:
         self._require_talk("transfer")
-        if not self._floor.plan_transfer(fact.to):
-            self._transfer(fact.to, now)
+        if self._policy.transferring and self._floor.is_free:
+            self._floor.open_turn(Kind.SAYING, self._policy.transferring)
+        if not self._floor.plan_transfer(fact.to, fact.announce):
+            self._transfer(fact.to, fact.announce, now)
 
-    def _transfer(self, to: str, now: float) -> None:
+    def _transfer(self, to: str, announce: str, now: float) -> None:
         """From here on the carrier has the far party, and audio that ends is no loss."""
         if self._leg.state is Leg.UP and not self._parting:
-            self._handover.begin(to, now)
+            self._handover.begin(to, announce, now)
 
     def _on_transfer_answered(self, fact: e.TransferAnswered, now: float) -> None:
         self._handover.answered(now)
         self._reason = self._reason or EndReason.TRANSFERRED
 
     def _on_transfer_failed(self, fact: e.TransferFailed, now: float) -> None:
-        self._handover.failed(now, audible=self._media.state is Media.FLOWING)
+        self._handover.failed(now, fact.detail, audible=self._media.state is Media.FLOWING)
 
     def _on_transfer_overdue(self, now: float) -> None:
-        self._handover.failed(now, audible=self._media.state is Media.FLOWING)
+        self._handover.failed(now, "no-answer", audible=self._media.state is Media.FLOWING)
         if self._media.state is not Media.FLOWING:
             self._out.append(c.TakeBack())
 
@@ -438,7 +440,7 @@ class Call:
             elif turn.kind is Kind.GREETING and turn.was_heard and after is not None:
                 self._timers.arm(Timer.AFTER_GREETING, now + after)
             elif turn.transfer_to and not turn.interrupted:
-                self._transfer(turn.transfer_to, now)
+                self._transfer(turn.transfer_to, turn.announce, now)
         if self._floor.unheard is not None:
             unheard, self._floor.unheard = self._floor.unheard, None
             if self._agenda.unheard(unheard) is not None:

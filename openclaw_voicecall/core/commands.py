@@ -112,9 +112,10 @@ class SendDigits(Command):
 
 @dataclass(frozen=True, slots=True)
 class TransferCall(Command):
-    """Hand the far party over to this number, E.164."""
+    """Hand the far party over to this number, E.164, after `announce` was said to whoever answers there."""
 
     to: str
+    announce: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,9 +172,13 @@ class ResponseFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class TransferRequested(Event):
-    """Hand the far party over to this number, E.164, once the agent's turn was heard."""
+    """Hand the far party over to this number, E.164, once the agent's turn was heard.
+
+    `announce` is said to whoever answers there, before the two are connected; empty to connect them at once.
+    """
 
     to: str
+    announce: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +188,7 @@ class TransferAnswered(Event):
 
 @dataclass(frozen=True, slots=True)
 class TransferFailed(Event):
-    """The far party could not be handed over and is ours again."""
+    """The far party could not be handed over and is ours again. `detail` is `busy`, `no-answer`, `declined`, or why."""
 
     detail: str
 

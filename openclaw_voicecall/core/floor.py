@@ -404,11 +404,11 @@ class Floor:
             self.agent.step(ResponseFinished)
             self._settle()
 
-    def plan_transfer(self, to: str) -> bool:
+    def plan_transfer(self, to: str, announce: str) -> bool:
         """Hand the far party over after the agent's turn; false if there is none that could be waited for."""
         if self.agent.state is Agent.IDLE:
             return False
-        self._said.transfer_to = to
+        self._said.transfer_to, self._said.announce = to, announce
         return True
 
     def on_failed(self, fact: ResponseFailed) -> None:

@@ -35,14 +35,14 @@ class Handover:
         self.under_way = False
         """Whether the far party is being handed over, or was."""
 
-    def begin(self, to: str, now: float) -> None:
+    def begin(self, to: str, announce: str, now: float) -> None:
         """Let the carrier have the far party."""
         self._floor.close_floor()
         self._floor.write_caller_words()
         self.under_way = True
         self._timers.cancel(Timer.IDLE, Timer.MEDIA, Timer.WARNING)
         self._timers.arm(Timer.TRANSFER, now + self._policy.transfer_limit)
-        self._out.append(TransferCall(to))
+        self._out.append(TransferCall(to, announce))
 
     def answered(self, now: float) -> None:
         """The other number answered. Raises `RemoteProtocolError` when nobody is being handed over."""
@@ -51,18 +51,21 @@ class Handover:
         self._timers.cancel(Timer.TRANSFER)
         self._timers.arm(Timer.MAX_DURATION, now + self._policy.transfer_duration)
 
-    def failed(self, now: float, *, audible: bool) -> None:
-        """Nobody answered there: the agent goes on. Raises `RemoteProtocolError` when nobody is being handed over.
+    def failed(self, now: float, why: str, *, audible: bool) -> None:
+        """It came to nothing: the agent says so and goes on. Raises `RemoteProtocolError` when nobody is handed over.
 
         Args:
             now: The time.
+            why: `busy`, `no-answer`, or anything else.
             audible: Whether audio still flows, because the carrier refused at once.
         """
         self._require_open()
         self.under_way = False
         self._timers.cancel(Timer.TRANSFER)
         self._timers.arm(Timer.IDLE, now + self._policy.idle_timeout)
-        self._agenda.add_apology(self._policy.transfer_failed)
+        policy = self._policy
+        said = {"busy": policy.transfer_busy, "no-answer": policy.transfer_no_answer}
+        self._agenda.add_apology(said.get(why, policy.transfer_failed) or policy.transfer_failed)
         if audible:
             self._floor.open_floor(now)
         else:

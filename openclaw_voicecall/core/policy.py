@@ -104,7 +104,11 @@ class CallPolicy:
     """How long the far party may talk to the number it was handed over to."""
     reconnected: str = "I'm here again. Please go on."
     """Said when audio has come back and nothing else is due, so that nobody waits for the other."""
+    transferring: str = ""
+    """Said before the far party is handed over at the owner's wish, while the agent says nothing else."""
     transfer_failed: str = "I'm sorry, I couldn't reach them. Is there anything else I can do?"
+    transfer_busy: str = "I'm sorry, their line is busy. Is there anything else I can do?"
+    transfer_no_answer: str = "I'm sorry, nobody answers there. Is there anything else I can do?"
     media_grace: float = 5.0
     hang_up_grace: float = 10.0
     idle_timeout: float = 180.0

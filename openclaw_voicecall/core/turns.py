@@ -208,6 +208,8 @@ class AgentTurn:
     end_call: bool = False
     transfer_to: str = ""
     """Whom the far party is handed over to once the turn was heard."""
+    announce: str = ""
+    """What is said there before."""
     interrupted: bool = False
     failure: EndReason | None = None
     utterances: dict[int, Utterance] = field(default_factory=dict)

@@ -61,6 +61,9 @@ class Operations:
             case "dtmf":
                 await self.control.send_digits(_text(params, "callId"), _text(params, "digits"))
                 return {"success": True}
+            case "transfer":
+                await self._transfer(params, by_agent=False)
+                return {"success": True}
             case "end":
                 farewell = _text(params, "message", needed=False)
                 await self.control.end_call(_text(params, "callId"), farewell=farewell)
@@ -79,6 +82,9 @@ class Operations:
         if isinstance(asked_by, str):
             await self._check_own_call(action, params, asked_by)
         if action == "end_call" and self.end_after_turn(str(params.get("callId"))):
+            return {"success": True}
+        if action == "transfer_call":
+            await self._transfer(params, by_agent=True)
             return {"success": True}
         given = {name: value for name, value in params.items() if name not in ("action", "_ctx")}
         if action == "initiate_call" and isinstance(asked_by, str):
@@ -168,6 +174,11 @@ class Operations:
             return {"operationId": name, "status": "failed", "error": str(error or "it was given up")}
         return {"operationId": name, "status": "completed", "result": task.result()}
 
+    async def _transfer(self, params: Params, *, by_agent: bool) -> None:
+        announce = _text(params, "announce", needed=False)
+        call_id, to = _text(params, "callId"), _text(params, "to")
+        await self.control.transfer(call_id, to, announce=announce, by_agent=by_agent)
+
     async def _status(self, params: Params) -> Result:
         call_id = _text(params, "callId", needed=False)
         if not call_id:
@@ -183,6 +194,7 @@ _ACTIONS: Final = {
     "continue_call": "continue",
     "speak_to_user": "speak",
     "send_dtmf": "dtmf",
+    "transfer_call": "transfer",
     "end_call": "end",
     "get_status": "status",
 }

@@ -62,7 +62,7 @@ class LatencyTracker:
             case "FinishUtterance":
                 if self._decided is None:
                     self._decided = now
-            case "StartResponse":
+            case "StartResponse" | "AdoptReply":
                 self._turns[command["turn"]] = _Turn(
                     started=now, last_speech=self._last_speech, decided=self._decided, answered=True
                 )

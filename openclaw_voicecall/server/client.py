@@ -127,6 +127,20 @@ class ControlClient:
         """Send DTMF digits to the far party."""
         return _call(await self._request("POST", _call_path(call_id, "dtmf"), body={"digits": digits}))
 
+    async def transfer(
+        self, call_id: str, to: str, *, announce: str = "", by_agent: bool = False
+    ) -> dict[str, Any]:
+        """Hand the far party over to another number; what became of it is in the call's `transfers` later.
+
+        Args:
+            call_id: The call.
+            to: E.164.
+            announce: Said to whoever answers there, before the two are connected.
+            by_agent: Whether an agent that is on the call asks: then only to numbers that the owner allows it.
+        """
+        body: dict[str, Any] = {"to": to, "announce": announce, "byAgent": by_agent}
+        return _call(await self._request("POST", _call_path(call_id, "transfer"), body=body))
+
     async def end_call(self, call_id: str, *, farewell: str = "") -> dict[str, Any]:
         """End a call; with `farewell`, say it first and hang up once it was heard."""
         body = {"farewell": farewell} if farewell else {}

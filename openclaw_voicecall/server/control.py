@@ -21,8 +21,10 @@ from openclaw_voicecall.config.numbers import normalise_number
 from openclaw_voicecall.core import events as e
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import (
+    CallNotAllowed,
     CallNotFound,
     ConfigError,
+    LocalProtocolError,
     VendorTimeout,
     VoiceCallError,
     quiet,
@@ -93,6 +95,16 @@ class DigitsBody(CamelModel):
     digits: str = Field(pattern=r"^[0-9A-Da-d*#wW]{1,32}$")
 
 
+class TransferBody(CamelModel):
+    """Body of `transfer`."""
+
+    to: Name
+    announce: Words = ""
+    """Said to whoever answers there, before the two are connected."""
+    by_agent: bool = False
+    """Asked by an agent that is on the call: then only to numbers that the owner allows it."""
+
+
 class EndBody(CamelModel):
     """Body of `end`."""
 
@@ -126,6 +138,7 @@ class ControlDoor:
         routes.add_post("/api/v1/calls/{id}/speak", self._speak)
         routes.add_post("/api/v1/calls/{id}/continue", self._continue)
         routes.add_post("/api/v1/calls/{id}/dtmf", self._dtmf)
+        routes.add_post("/api/v1/calls/{id}/transfer", self._transfer)
         routes.add_post("/api/v1/calls/{id}/end", self._end)
 
     async def _get_status(self, request: web.Request) -> web.Response:
@@ -202,6 +215,20 @@ class ControlDoor:
         body = await _body(request, DigitsBody)
         session = await request.app[MANAGER].require(request.match_info["id"])
         session.request(e.DigitsRequested(body.digits))
+        return _call(await _record(request))
+
+    async def _transfer(self, request: web.Request) -> web.Response:
+        """Hand the far party over; what became of it is in the record later."""
+        body = await _body(request, TransferBody)
+        session = await request.app[MANAGER].require(request.match_info["id"])
+        number = normalise_number(body.to, field="to")
+        if body.by_agent and not session.parts.agent_may_transfer(number):
+            raise CallNotAllowed(f"transfer.allowed: the agent may not hand this caller over to {number}")
+        if not session.parts.capabilities.transfer:
+            raise LocalProtocolError("cannot transfer: the carrier of this call is not able to")
+        if body.announce and not session.parts.capabilities.announces:
+            raise LocalProtocolError("announce: the carrier of this call can say nothing before a transfer")
+        session.request(e.TransferRequested(number, " ".join(body.announce.split())))
         return _call(await _record(request))
 
     async def _end(self, request: web.Request) -> web.Response:

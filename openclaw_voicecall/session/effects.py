@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from openclaw_voicecall.api.carrier import LegOrder
 from openclaw_voicecall.core import commands as c
-from openclaw_voicecall.core.events import CallAnswered, TransferFailed
+from openclaw_voicecall.core.events import CallAnswered, CallEnded, TransferAnswered, TransferFailed
 from openclaw_voicecall.core.policy import RECORDING_LINE
+from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import VendorError
+from openclaw_voicecall.session.dialogue import Dialogue
 
 if TYPE_CHECKING:
     from openclaw_voicecall.session.session import CallSession
@@ -53,11 +55,14 @@ def carry_out(session: "CallSession", command: c.Command) -> None:
         case c.ResumeAudio():
             parts.speaking.resume()
         case c.ClearAudio(turn):
+            parts.responding.cut(turn)
             parts.speaking.clear(turn)
+        case c.AdoptReply() | c.DropReply() if isinstance(parts.responding, Dialogue):
+            parts.responding.judge(command)
         case c.SendDigits(digits):
             _send_digits(session, digits)
-        case c.TransferCall(to):
-            session.start(_transfer(session, to))
+        case c.TransferCall(to, announce):
+            session.start(_transfer(session, to, announce))
         case c.TakeBack():
             session.start(_take_back(session))
         case c.NoteSaid(name, text):
@@ -96,8 +101,8 @@ def _digits_failed(session: "CallSession", detail: str) -> None:
     session.carrier_failed("digits", detail, "the digits were not sent")
 
 
-async def _transfer(session: "CallSession", to: str) -> None:
-    parts = session.parts
+async def _transfer(session: "CallSession", to: str, announce: str) -> None:
+    parts, limit = session.parts, session.call.policy.transfer_duration
     if not parts.capabilities.transfer:
         session.post(TransferFailed("this carrier cannot transfer"))
         return
@@ -105,13 +110,17 @@ async def _transfer(session: "CallSession", to: str) -> None:
         session.note("transfer-refused", {"to": to, "detail": refusal})
         session.post(TransferFailed(refusal))
         return
+    told = {"announce": announce} if announce and parts.capabilities.announces else {}
     try:
-        await parts.carrier.transfer(
-            session.leg, to, caller_id=session.own_number, limit=session.call.policy.transfer_duration
-        )
+        await parts.carrier.transfer(session.leg, to, caller_id=session.own_number, limit=limit, **told)
     except (VendorError, OSError) as error:
         session.carrier_failed("transfer", str(error), "the agent goes on")
         session.post(TransferFailed(str(error)))
+        return
+    if parts.capabilities.transfer_proven:
+        session.leg_open = False
+        session.post(TransferAnswered())
+        session.post(CallEnded(EndReason.TRANSFERRED))
 
 
 async def _take_back(session: "CallSession") -> None:

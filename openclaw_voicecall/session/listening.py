@@ -75,6 +75,8 @@ class Listening:
         echo: Takes the agent's own voice out of what comes back, or None.
     """
 
+    hop = "transcriber"
+
     def __init__(
         self,
         *,

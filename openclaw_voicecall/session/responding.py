@@ -106,6 +106,7 @@ class Responding:
         tools: What the responder may call.
         post: Takes events for the core.
         note: Takes a journal word of the shell and its data.
+        numbers: Numbers of utterances, where others number theirs by it as well.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class Responding:
         tools: Sequence[ToolSpec] = (),
         post: Callable[[Event], None],
         note: Callable[[str, dict[str, Any]], None],
+        numbers: "count[int] | None" = None,
     ) -> None:
         self._base = base
         self._rotation = rotation
@@ -131,7 +133,7 @@ class Responding:
         self._tools = tools
         self._post = post
         self._note = note
-        self._numbers = count(1)
+        self._numbers = numbers or count(1)
         self._task: asyncio.Task[None] | None = None
         self._turn = 0
         self._said_until = 0.0
@@ -154,6 +156,9 @@ class Responding:
         """Stop this turn's response; closing the responder's stream aborts the vendor's work."""
         if self._task is not None and self._turn <= turn:
             self._task.cancel()
+
+    def cut(self, turn: int) -> None:
+        """Nothing to do: a responder is told what was heard with its next turn."""
 
     async def close(self) -> None:
         """Stop whatever is being written."""
@@ -276,12 +281,12 @@ class Responding:
                     case SendDtmf(digits):
                         turn.act()
                         self._post(DigitsRequested(digits))
-                    case Transfer(to_number):
+                    case Transfer(to_number, announce):
                         if request.can_transfer and (
                             request.transfer_to is None or to_number in request.transfer_to
                         ):
                             turn.act()
-                            self._post(TransferRequested(to_number))
+                            self._post(TransferRequested(to_number, announce))
                         else:
                             why = "it is not allowed, or the carrier cannot"
                             self._note("transfer-refused", {"to": to_number, "detail": why})

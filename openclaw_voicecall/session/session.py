@@ -21,10 +21,12 @@ from openclaw_voicecall.observe.logs import call_id as logged_call
 from openclaw_voicecall.session import arrivals
 from openclaw_voicecall.session.absence import Absence
 from openclaw_voicecall.session.deadline import Deadlines
+from openclaw_voicecall.session.dialogue import Dialogue
 from openclaw_voicecall.session.effects import carry_out, hang_up
 from openclaw_voicecall.session.listening import Listening
 from openclaw_voicecall.session.meter import LineMeter
 from openclaw_voicecall.session.recorder import CallRecorder
+from openclaw_voicecall.session.remote import RemoteLegs, RemoteVoice
 from openclaw_voicecall.session.responding import Responding
 from openclaw_voicecall.session.speaking import Speaking
 from openclaw_voicecall.session.takeover import Takeover
@@ -60,14 +62,18 @@ class Parts:
     """What does the work of a call."""
 
     carrier: Carrier
-    speaking: Speaking | TurnLine
-    listening: Listening | None
+    speaking: Speaking | TurnLine | RemoteVoice
+    listening: Listening | Dialogue | None
     """None while the carrier listens itself, a turn at a time."""
-    responding: Responding
+    responding: Responding | Dialogue
     recorder: CallRecorder | None
     watch: LineWatch | None = None
     """Does something about silence."""
     capabilities: CarrierCapabilities = field(default_factory=CarrierCapabilities)
+    remote: RemoteLegs | None = None
+    """Under which ids a vendor has the audio; None where it comes to us."""
+    agent_may_transfer: Callable[[str], bool] = bool
+    """Whether the owner lets the agent hand the far party over to this number."""
     may_dial: Callable[[str], Awaitable[str]] = anybody
     """Why the far party may not be handed over to this number; empty where it may."""
 

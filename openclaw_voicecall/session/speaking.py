@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from openclaw_voicecall.api.carrier import MediaCodec
@@ -20,7 +19,7 @@ from openclaw_voicecall.session.echoes import Echoes
 from openclaw_voicecall.session.link import MediaLink
 from openclaw_voicecall.session.meter import LineMeter
 from openclaw_voicecall.session.tones import ToneQueue
-from openclaw_voicecall.session.voice import Ear, Voice
+from openclaw_voicecall.session.voice import Ear, MakesSpeech, Order
 
 logger = logging.getLogger(__name__)
 
@@ -33,15 +32,6 @@ _LATE_START = 0.1
 """Seconds that a carrier may take to begin what it is sent, on its way there and on a busy machine."""
 CHOPPED = 0.4
 """Part of an utterance that may be gaps, where it is made more slowly than it is heard."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """An utterance that is to be spoken."""
-
-    turn: int
-    utterance: int
-    text: str
 
 
 class Speaking:
@@ -63,7 +53,7 @@ class Speaking:
     def __init__(
         self,
         *,
-        voice: Voice,
+        voice: MakesSpeech,
         deadlines: Deadlines,
         post: Callable[[Event], None],
         note: Callable[[str, dict[str, Any]], None],
@@ -233,6 +223,13 @@ class Speaking:
             return None
         return PlayoutProgressed(position.utterance, position.heard, position.duration)
 
+    def heard_of(self, utterance: int) -> float | None:
+        """Seconds that were heard of an utterance; None for one that is over, such as one heard to its end."""
+        position = self.pacer.position(self._clock.monotonic())
+        if position is not None and position.utterance == utterance:
+            return position.heard
+        return 0.0 if utterance in self._unplayed else None
+
     async def run(self) -> None:
         """Synthesize what is ordered, one utterance after the other, until cancelled."""
         try:
@@ -258,7 +255,7 @@ class Speaking:
 
         deadline = self._deadlines.of(order.turn, self._clock.monotonic())
         ear = Ear(push, lambda: self._starved(order.utterance))
-        outcome = await self._voice.make(order.text, deadline, ear)
+        outcome = await self._voice.make(order, deadline, ear)
         if outcome.done:
             self.pacer.finish(order.utterance)
             self._pump()

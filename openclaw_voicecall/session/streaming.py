@@ -9,7 +9,6 @@ from openclaw_voicecall.core.events import DtmfReceived, MediaConnected, MediaLo
 from openclaw_voicecall.errors import RemoteProtocolError
 from openclaw_voicecall.observe.logs import call_id as logged_call
 from openclaw_voicecall.session.link import MediaLink
-from openclaw_voicecall.session.listening import Listening
 from openclaw_voicecall.session.session import CallSession
 from openclaw_voicecall.session.speaking import Speaking
 
@@ -39,7 +38,7 @@ async def carry_media(
     voice.attach(codec, link, epoch)
     session.takeover.stream_began(link)
     session.post(MediaConnected())
-    reader = asyncio.create_task(_read(session, codec, voice, ears, messages))
+    reader = asyncio.create_task(_read(session, codec, voice, messages))
     try:
         await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
         # A far side that is gone without a word is noticed by the writer only.
@@ -64,7 +63,6 @@ async def _read(
     session: CallSession,
     codec: MediaCodec,
     voice: Speaking,
-    ears: Listening,
     messages: AsyncIterator[str | bytes],
 ) -> None:
     recorder = session.parts.recorder
@@ -85,6 +83,9 @@ async def _read(
         for fact in facts:
             match fact:
                 case AudioReceived(audio, timestamp):
+                    ears = session.parts.listening
+                    if ears is None:
+                        continue  # the call goes on by turns, and this stream is about to end
                     if recorder is not None:
                         recorder.caller(timestamp, audio)
                     await ears.frame(audio)

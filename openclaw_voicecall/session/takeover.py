@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from openclaw_voicecall.core import events as e
 from openclaw_voicecall.core.state import Agent, CallView, Leg, Media
 from openclaw_voicecall.errors import VendorError
+from openclaw_voicecall.session.dialogue import Dialogue
 from openclaw_voicecall.session.link import MediaLink
+from openclaw_voicecall.session.remote import RemoteVoice
 from openclaw_voicecall.session.speaking import Speaking
 from openclaw_voicecall.session.turns import TurnLine
 
@@ -65,6 +67,11 @@ class Takeover:
         self.stream = link
         self._renewing = False
         self._ended.clear()
+
+    def joined(self) -> None:
+        """The vendor that keeps the audio has it, as good as a stream that began."""
+        self._session.absence.heard_of()
+        self._streams += 1
 
     def stream_ended(self) -> None:
         """It does no more, and the core knows."""
@@ -191,7 +198,7 @@ class Takeover:
         there = bool(self._session.carrier_call_id) and view.leg is Leg.UP
         return self._session.parts.capabilities.turns and (before_answer or there)
 
-    def _change_voice(self, voice: Speaking) -> TurnLine:
+    def _change_voice(self, voice: Speaking | RemoteVoice) -> TurnLine:
         session = self._session
         voice.detach()
         for task in (session.speaking_task, session.listening_task):
@@ -199,6 +206,8 @@ class Takeover:
                 task.cancel()
         line = self.new_line()
         session.parts.speaking, session.parts.listening = line, None
+        if isinstance(session.parts.responding, Dialogue):
+            session.parts.responding.leave("the carrier speaks and listens from here on")
         return line
 
     def _abandon(self) -> None:
@@ -207,7 +216,7 @@ class Takeover:
         session.media_socket = None
         if self.stream is not None:
             self.stream.close()
-        if isinstance(session.parts.speaking, Speaking):
+        if not isinstance(session.parts.speaking, TurnLine):
             session.parts.speaking.detach()
             session.post(e.MediaLost())
         self.stream_ended()
@@ -235,7 +244,7 @@ class Takeover:
         """Have the carrier say the last words of the call, but none that were heard."""
         session = self._session
         voice = session.parts.speaking
-        if not isinstance(voice, Speaking):
+        if isinstance(voice, TurnLine):
             return
         while voice.sounds:
             session.moved.clear()

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from openclaw_voicecall.api.clock import Clock
 from openclaw_voicecall.api.speech import SpeechRequest, Synthesizer
@@ -26,6 +26,15 @@ RETRY_WITHIN: Final = 1.0
 """Seconds within which a failure has cost so little that the same synthesizer is asked once more."""
 LOOK_EVERY: Final = 0.25
 """Seconds between two looks at a synthesizer that is at work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An utterance that is to be spoken."""
+
+    turn: int
+    utterance: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,18 @@ class Ear:
     """Takes audio to be played."""
     starved: Callable[[], float]
     """Seconds for which the caller has heard nothing in the middle of the utterance."""
+
+
+class MakesSpeech(Protocol):
+    """Whatever gives the agent's utterances their sound."""
+
+    def give_up(self, why: str) -> bool:
+        """Wait no longer for what is at work; false when nothing is."""
+        ...
+
+    async def make(self, order: Order, deadline: Deadline, ear: Ear) -> Outcome:
+        """Speak one utterance. What was played of it is never played again."""
+        ...
 
 
 class Voice:
@@ -87,7 +108,7 @@ class Voice:
         self._given_up = why
         return True
 
-    async def make(self, text: str, deadline: Deadline, ear: Ear) -> Outcome:
+    async def make(self, order: Order, deadline: Deadline, ear: Ear) -> Outcome:
         """Speak one utterance. What was played of it is never played again, so that one that breaks off is over."""
         failures: list[str] = []
         links = self._rotation.order()
@@ -96,7 +117,7 @@ class Voice:
             for may_retry in (True, False):
                 asked = self._clock.monotonic()
                 limit = deadline.voice_limit(asked, first=not index, left=len(links) - index)
-                attempt = _Attempt(self._clock, text, limit, ear)
+                attempt = _Attempt(self._clock, order.text, limit, ear)
                 error = await self._ask(link, attempt)
                 if error is None:
                     return Outcome(True)

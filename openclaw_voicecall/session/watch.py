@@ -14,6 +14,7 @@ from openclaw_voicecall.core import events as e
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.core.state import Agent, Caller, CallView, Leg, Media
 from openclaw_voicecall.session.clips import Clips
+from openclaw_voicecall.session.dialogue import Dialogue
 from openclaw_voicecall.session.speaking import Speaking
 
 if TYPE_CHECKING:
@@ -122,15 +123,18 @@ class LineWatch:
         ears = self._session.parts.listening
         if ears is not None:
             ears.bridged()
-        if self._rung > 1 and hop == "transcriber" and ears is not None:
+        if self._rung > 1 and ears is not None and hop == ears.hop:
             ears.give_up(why)
-            actions.append("another transcriber listens")
+            actions.append(f"another {hop} is asked")
         elif self._rung > 1 and hop == "synthesizer":
             actions.append(self._replace_voice(view, voice, why))
         self._tell(hop, why, " and ".join(action for action in actions if action))
 
     def _culprit(self, view: CallView, voice: Speaking) -> tuple[str, str]:
         """The hop that is waited for, and what it does not do."""
+        ears = self._session.parts.listening
+        if isinstance(ears, Dialogue) and not ears.gone:
+            return ears.hop, "the model is silent"
         if view.agent is Agent.IDLE or view.agent is Agent.YIELDED:
             return "transcriber", "no words of what the caller said come"
         if voice.sounds or voice.unsaid(view.turn):

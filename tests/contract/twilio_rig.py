@@ -15,13 +15,14 @@ OURS, THEIRS = "+15550001111", "+15550002222"
 
 
 class App:
-    """Answers webhooks with `answers`, by path, and hands media sockets to `on_stream`."""
+    """Answers webhooks with `answers`, by path, or what `on_webhook` gives, and hands media sockets to `on_stream`."""
 
     def __init__(self):
         self.answers = {}
         self.requests = []
         self.upgrades = []
         self.on_stream = None
+        self.on_webhook = None
         self.base = ""
         self.released = asyncio.Event()
 
@@ -40,6 +41,8 @@ class App:
         form = dict(await request.post()) if request.method == "POST" else dict(request.query)
         self.requests.append((request, form))
         answer = self.answers.get(request.path, "<Response/>")
+        if self.on_webhook is not None:
+            answer = self.on_webhook(request, form)
         if callable(answer):
             answer = answer(form)
         if asyncio.iscoroutine(answer):

@@ -569,6 +569,7 @@ def address(text: str) -> None:
 
 
 WIRE = "openclaw_voicecall.providers"
+TOOLS_OF_TURNS = "openclaw_voicecall.api.turntools"
 TARGETS = (
     Target(
         name="deepgram",
@@ -692,7 +693,7 @@ TARGETS = (
         kind=Tree(),
         make=tool_calls,
         feed=run_tools,
-        parsers=(f"{WIRE}.chat.tools", "openclaw_voicecall.api.turntools"),
+        parsers=(TOOLS_OF_TURNS, f"{WIRE}.chat.tools"),
     ),
     Target(
         name="list of models",

@@ -7,8 +7,9 @@ NAME: Final = "voice_call"
 DESCRIPTION: Final = (
     "Place and control phone calls. initiate_call rings a number and says the message (mode notify: say it and hang "
     "up; mode conversation: stay and talk). continue_call says something and returns what the person answers. "
-    "speak_to_user says something without waiting. send_dtmf presses keys. end_call hangs up. get_status tells how a "
-    "call stands. Calls cost money and ring at a person's side: call only when your user wants it."
+    "speak_to_user says something without waiting. send_dtmf presses keys. transfer_call hands the person over to "
+    "another number; get_status tells later what became of it. end_call hangs up. get_status tells how a call stands. "
+    "Calls cost money and ring at a person's side: call only when your user wants it."
 )
 
 PARAMETERS: Final[dict[str, Any]] = {
@@ -23,6 +24,7 @@ PARAMETERS: Final[dict[str, Any]] = {
                 "continue_call",
                 "speak_to_user",
                 "send_dtmf",
+                "transfer_call",
                 "end_call",
                 "get_status",
             ],
@@ -31,7 +33,12 @@ PARAMETERS: Final[dict[str, Any]] = {
         "to": {
             "type": "string",
             "description": "initiate_call: the number in international form, such as +15550001234; the user's own "
-            "unless given.",
+            "unless given. transfer_call: whom to hand the person over to.",
+        },
+        "announce": {
+            "type": "string",
+            "description": "transfer_call: a sentence or two for whoever answers there, who hears it first and may "
+            "decline; left out, they are connected at once.",
         },
         "message": {
             "type": "string",

@@ -67,12 +67,26 @@ class Items:
 
     def take_finals(self) -> list[str]:
         """The words of the oldest utterances, as far as they are complete, each once."""
-        finals = []
+        return [item.text.strip() for item in self.take_complete()]
+
+    def take_complete(self) -> list[Item]:
+        """The oldest utterances, as far as they are complete, each once."""
+        complete = []
         while self._open and self._open[0].committed and self._open[0].done:
             item = self._open.pop(0)
             self._given.append(item.id)
-            finals.append(item.text.strip())
-        return finals
+            complete.append(item)
+        return complete
+
+    def words(self, item_id: str) -> str:
+        """The words so far of an open utterance; empty for any other."""
+        return next((item.text.strip() for item in self._open if item.id == item_id), "")
+
+    def give_up(self, before: int, most: int) -> None:
+        """Wait no longer for words that were due before a time, nor for those of the oldest of more than `most`."""
+        for at, item in enumerate(self._open):
+            if (item.since is not None and item.since < before) or at < len(self._open) - most:
+                item.committed = item.done = True
 
     @property
     def interim(self) -> str:

@@ -27,6 +27,8 @@ def voicecall_register_carriers(register: "Callable[[CarrierSpec], None]") -> No
     capabilities = CarrierCapabilities(
         media="stream",
         turns=True,
+        bridges=True,
+        announces=True,
         marks=True,
         clear=True,
         dtmf_out="in-band",

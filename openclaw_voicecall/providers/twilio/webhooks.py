@@ -23,6 +23,8 @@ SIGNATURE_HEADER: Final = "x-twilio-signature"
 MAX_BYTES: Final = 64 * 1024
 MAX_QUERY: Final = 8 * 1024
 """Characters; what we write there ourselves has about a hundred."""
+MAX_TARGET: Final = 256
+"""Characters of a Refer-To header that Twilio passes on."""
 MAX_FIELDS: Final = 200
 """Fields of a body; Twilio sends about forty."""
 
@@ -42,8 +44,22 @@ DIALLED: Final = "dialled"
 """A transfer is over, one way or the other; asks for TwiML."""
 HANDED: Final = "handed"
 """Reports that the number of a transfer answered."""
-_PURPOSES: Final = frozenset({VOICE, STATUS, MACHINE, TURN, POLL, OVER, DIALLED, HANDED})
-_ASKING: Final = {TURN: "turn", POLL: "poll", OVER: "stream-over", DIALLED: "transfer"}
+WHISPER: Final = "whisper"
+"""Whoever answered a transfer is there; asks for TwiML for them."""
+TAKEN: Final = "taken"
+"""They have pressed a key to take the call; asks for more TwiML for them."""
+BRIDGED: Final = "bridged"
+"""The connection with a SIP address is over or never came about; asks for TwiML."""
+REFERRED: Final = "referred"
+"""The SIP side wants the call transferred; asks for TwiML."""
+_ASKING: Final = {
+    TURN: "turn",
+    POLL: "poll",
+    OVER: "stream-over",
+    DIALLED: "transfer",
+    BRIDGED: "stream-over",
+}
+_PURPOSES: Final = frozenset({VOICE, STATUS, MACHINE, HANDED, WHISPER, TAKEN, REFERRED, *_ASKING})
 
 _DIRECTIONS: Final = frozenset({"inbound", "outbound-api", "outbound-dial"})
 _LIVE: Final = frozenset({"queued", "initiated", "ringing", "in-progress"})
@@ -58,6 +74,12 @@ _VERDICTS: Final = {
     "unknown": "unknown",
 }
 _OUTCOMES: Final = frozenset({"completed", "answered", "busy", "no-answer", "failed", "canceled"})
+_TARGET: Final = re.compile(
+    r"(?:[^<>]*<)?(?:tel:(?P<tel>[0-9+().-]{1,40})|sips?:(?P<user>[^@:;?<>\s]{1,64})(?:[@;][^<>\s]*)?)"
+    r"(?:[;?][^<>\s]*)?(?:>.*)?"
+)
+"""A Refer-To header, which may have a name, brackets, parameters and headers: RFC 3515, 3261 and 3966."""
+_E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _DIGITS: Final = re.compile(r"[0-9A-Da-d*#]{0,64}")
 _CALL_SID: Final = re.compile(r"CA[0-9A-Za-z]{32}")
 _OWN_WORD: Final = re.compile(r"[0-9A-Za-z_-]{1,128}")
@@ -119,23 +141,29 @@ def parse(webhook: VerifiedWebhook) -> list[CarrierEvent]:
     Raises:
         MalformedWebhook: The fields do not fit together.
     """
-    params, own = webhook.params, _own_words(webhook.request.url)
+    params, purpose = webhook.params, _own_words(webhook.request.url).get("for", "")
     status = params.get("CallStatus", "")
-    if own.get("for") == HANDED:
+    if purpose == HANDED:
         return [_event(webhook, "transfer", verdict="answered")] if status == "in-progress" else []
+    if purpose == TAKEN and was_taken(webhook):
+        return [_event(webhook, "transfer", verdict="answered")]
+    if purpose in (WHISPER, TAKEN):
+        return []
+    if purpose == REFERRED and status not in _ENDED:
+        return [_transfer_asked(webhook)]
     if params.get("Direction") == "outbound-dial":
         return []  # the other half of a transfer
     events = []
     if "AnsweredBy" in params and status not in _ENDED:
         events.append(_event(webhook, "machine", verdict=_VERDICTS[params["AnsweredBy"]]))
-    if own.get("for") == MACHINE:
+    if purpose == MACHINE:
         return events
     if status in _ENDED:
         return [_event(webhook, "ended", reason=end_reason(status, params["Direction"]), detail=_why(params))]
-    if own.get("for") == STATUS or "SequenceNumber" in params or "CallbackSource" in params:
+    if purpose == STATUS or "SequenceNumber" in params or "CallbackSource" in params:
         return [_event(webhook, "ringing")] if status == "ringing" else []
-    if own.get("for") in _ASKING:
-        events.append(_asking(webhook, own["for"]))
+    if purpose in _ASKING:
+        events.append(_asking(webhook, purpose))
         return events
     _require(params.get("Direction") in _DIRECTIONS, "Direction")
     # Last, because the answer to the last fact is the answer to the request.
@@ -148,11 +176,62 @@ def call_id_of(webhook: VerifiedWebhook) -> str:
     return _own_words(webhook.request.url).get("call", "")
 
 
+def purpose_of(webhook: VerifiedWebhook) -> str:
+    """What the address is for that Twilio asked; `VOICE` where it asks for the first time."""
+    return _own_words(webhook.request.url).get("for", VOICE)
+
+
+def nonce_of(webhook: VerifiedWebhook) -> str:
+    """The nonce of the address that Twilio asked; empty where it asks for the first time."""
+    return _own_words(webhook.request.url).get("n", "")
+
+
+def leg_of(webhook: VerifiedWebhook) -> str:
+    """The far party's leg, also where Twilio speaks of the other half of a transfer or bridge."""
+    params = webhook.params
+    parent = params.get("ParentCallSid", "")
+    if params.get("Direction") == "outbound-dial" and _CALL_SID.fullmatch(parent):
+        return parent
+    return params["CallSid"]
+
+
+def was_taken(webhook: VerifiedWebhook) -> bool:
+    """Whether whoever answered a transfer has pressed a key to take it. Raises `MalformedWebhook`."""
+    digits = webhook.params.get("Digits", "")
+    _require(_DIGITS.fullmatch(digits), "Digits")
+    return bool(digits) and webhook.params.get("CallStatus") not in _ENDED
+
+
+def referred_number(target: str) -> str:
+    """The E.164 number that a Refer-To header leads to; empty where it leads elsewhere."""
+    found = _TARGET.fullmatch(target.strip())
+    if found is None:
+        return ""
+    number = re.sub(r"[().-]", "", found["tel"] or found["user"])
+    return number if _E164.fullmatch(number) else ""
+
+
+def _transfer_asked(webhook: VerifiedWebhook) -> CarrierEvent:
+    target = webhook.params.get("ReferTransferTarget", "")
+    _require(target and len(target) <= MAX_TARGET, "ReferTransferTarget")
+    number = referred_number(target)
+    # The target is a stranger's text and stays out of logs.
+    detail = "" if number else "the SIP side asks for a transfer to something that is no phone number"
+    return replace(_event(webhook, "transfer-asked", detail=detail), to_number=number)
+
+
 def _asking(webhook: VerifiedWebhook, purpose: str) -> CarrierEvent:
     params = webhook.params
-    if purpose == DIALLED:
+    if purpose in (DIALLED, BRIDGED):
         outcome = params.get("DialCallStatus", "failed")
-        return _event(webhook, "transfer", verdict=outcome if outcome in _OUTCOMES else "failed")
+        outcome = outcome if outcome in _OUTCOMES else "failed"
+        if purpose == BRIDGED:
+            return _event(webhook, "stream-over", verdict=outcome, detail=_why_unbridged(params, outcome))
+        if outcome in ("completed", "answered") and params.get("DialBridged") == "false":
+            outcome = (
+                "declined"  # somebody answered, and hung up or was hung up before the two were connected
+            )
+        return _event(webhook, "transfer", verdict=outcome)
     if purpose != TURN:
         return _event(webhook, _ASKING[purpose])
     digits = params.get("Digits", "")
@@ -187,7 +266,7 @@ def _event(
     params = webhook.params
     return CarrierEvent(
         kind=kind,
-        carrier_call_id=params["CallSid"],
+        carrier_call_id=leg_of(webhook),
         call_id=call_id_of(webhook),
         from_number=_caller_id(params.get("From", "")),
         to_number=params.get("To", ""),
@@ -204,12 +283,16 @@ def _caller_id(party: str) -> str:
 
 
 def _why(params: Mapping[str, str]) -> str:
-    said = [
-        f"{name} {params[name]}"
-        for name in ("SipResponseCode", "ErrorCode")
-        if _is_number(params.get(name, ""))
-    ]
-    return ", ".join([f"Twilio says {params['CallStatus']}", *said])
+    return _told(params, params["CallStatus"], "SipResponseCode", "ErrorCode")
+
+
+def _why_unbridged(params: Mapping[str, str], outcome: str) -> str:
+    return _told(params, outcome, "DialSipResponseCode", "ErrorCode")
+
+
+def _told(params: Mapping[str, str], status: str, *codes: str) -> str:
+    said = [f"{name} {params[name]}" for name in codes if _is_number(params.get(name, ""))]
+    return ", ".join([f"Twilio says {status}", *said])
 
 
 def _is_number(text: str) -> bool:

@@ -80,15 +80,16 @@ class Brain:
         self.cues.append(cue)
         if (text := quoted(own_instructions)) is not None:
             return Reply(text)
-        if self._thinker is not None:
-            found = self._thinker(cue)
-        else:
-            found = self._script.pop(0) if self._script else FALLBACK
+        think = self._thinker or self._next
+        found = think(cue)
         reply = Reply(found) if isinstance(found, str) else found
         # A model cannot call what it was never told of, nor where it was told not to.
         calls = tuple(call for call in reply.calls if call.name in cue.tools)
         text = reply.text if reply.text or calls else FALLBACK
         return Reply(text, calls, reply.delay)
+
+    def _next(self, cue: Cue) -> Reply | str:
+        return self._script.pop(0) if self._script else FALLBACK
 
 
 def quoted(instructions: str) -> str | None:

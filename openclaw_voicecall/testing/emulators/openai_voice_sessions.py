@@ -138,10 +138,11 @@ def check_tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]], path: str
     Raises:
         SessionRefused: It is not.
     """
-    if isinstance(choice, dict) and choice["type"] == "function":
-        if not any(tool.get("name") == choice["name"] for tool in tools):
-            message = f"Tool choice '{choice['name']}' not found in 'tools' parameter."
-            raise SessionRefused(message, "invalid_value", path)
+    if not isinstance(choice, dict) or choice["type"] != "function":
+        return
+    if not any(tool.get("name") == choice["name"] for tool in tools):
+        message = f"Tool choice '{choice['name']}' not found in 'tools' parameter."
+        raise SessionRefused(message, "invalid_value", path)
 
 
 def audio_format(value: Any, path: str) -> None:
@@ -232,7 +233,8 @@ _TOOL_CHOICE: Final = word_or(
         {
             "function": object_of({"type": anything, "name": of_type(str)}, needs=("name",)),
             "mcp": object_of(
-                {"type": anything, "server_label": of_type(str), "name": of_type(str)}, needs=("server_label",)
+                {"type": anything, "server_label": of_type(str), "name": of_type(str)},
+                needs=("server_label",),
             ),
         }
     ),
@@ -243,7 +245,9 @@ _SHARED: Final[Mapping[str, Check]] = {
     "max_output_tokens": word_or(("inf",), number(int, 1, 4096)),
     "output_modalities": _modalities,
     "parallel_tool_calls": of_type(bool),
-    "prompt": object_of({"id": of_type(str), "version": of_type(str), "variables": map_of(anything)}, needs=("id",)),
+    "prompt": object_of(
+        {"id": of_type(str), "version": of_type(str), "variables": map_of(anything)}, needs=("id",)
+    ),
     "reasoning": _REASONING,
     "tool_choice": _TOOL_CHOICE,
     "tools": _TOOLS,
@@ -264,7 +268,9 @@ _SESSION: Final = object_of(
         "tracing": or_null(
             word_or(
                 ("auto",),
-                object_of({"workflow_name": of_type(str), "group_id": of_type(str), "metadata": map_of(anything)}),
+                object_of(
+                    {"workflow_name": of_type(str), "group_id": of_type(str), "metadata": map_of(anything)}
+                ),
             )
         ),
         "truncation": word_or(

@@ -16,8 +16,8 @@ from openclaw_voicecall.testing.emulators.twilio_phone import Ended, Person, Scr
 from openclaw_voicecall.testing.emulators.twilio_rest import Number, RestApi
 from openclaw_voicecall.testing.emulators.twilio_signing import Ports, sign
 from openclaw_voicecall.testing.emulators.twilio_twiml import Verb, without_query
-from openclaw_voicecall.testing.emulators.twilio_verbs import Transferee
 from openclaw_voicecall.testing.emulators.twilio_webhooks import ANSWER_LIMIT, Courier
+from openclaw_voicecall.testing.emulators.twilio_whisper import Transferee
 from openclaw_voicecall.testing.emulators.voices import babble
 
 __all__ = ["Call", "Ended", "Person", "Pickup", "Transferee", "TwilioEmulator"]
@@ -51,6 +51,8 @@ class TwilioEmulator(Emulator):
         ports: Which port is signed in webhooks.
         stream_port: Port on this machine to which media sockets are opened, where it is not the one that they were
             asked to: of a `FaultProxy`, which then harms streams and leaves webhooks alone.
+        sip_hosts: Where the hosts of SIP addresses are: each with the loopback trunk that answers for it, such as
+            `{"sip.api.openai.com": "ws://127.0.0.1:9000"}`.
     """
 
     vendor: ClassVar[str] = "twilio"
@@ -87,6 +89,7 @@ class TwilioEmulator(Emulator):
         answer_limit: float = ANSWER_LIMIT,
         ports: Ports = "as-is",
         stream_port: int | None = None,
+        sip_hosts: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(port=port)
         self.account_sid = account_sid
@@ -111,6 +114,10 @@ class TwilioEmulator(Emulator):
         """Renders what the carrier says in mu-law."""
         self.stream_port = stream_port
         """Where media sockets are opened to, if not where they were asked to."""
+        self.sip_hosts: dict[str, str] = dict(sip_hosts or {})
+        """Loopback trunks by the host of a SIP address; calls to any other host fail."""
+        self.sip_domain = "trunk"
+        """Host of the callers' own SIP addresses."""
         self._recognizer, self._clips = recognizer, clips
         self._placed: asyncio.Queue[Call] = asyncio.Queue()
         self.courier = Courier(

@@ -7,13 +7,14 @@ from contextlib import suppress
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
+from openclaw_voicecall.testing.emulators.sip_trunk import TrunkLeg
 from openclaw_voicecall.testing.emulators.twilio_media import MediaStream
 from openclaw_voicecall.testing.emulators.twilio_orders import Orders, Pickup
 from openclaw_voicecall.testing.emulators.twilio_phone import Ended, Line, Person, Script
 from openclaw_voicecall.testing.emulators.twilio_reports import Reports, shared_fields, show_call
 from openclaw_voicecall.testing.emulators.twilio_twiml import Document, Problem, TwimlError, Verb, read
-from openclaw_voicecall.testing.emulators.twilio_verbs import Fetch, perform
-from openclaw_voicecall.testing.emulators.twilio_webhooks import Kind, Webhook
+from openclaw_voicecall.testing.emulators.twilio_verbs import perform
+from openclaw_voicecall.testing.emulators.twilio_webhooks import Fetch, Kind, Webhook
 
 if TYPE_CHECKING:
     from openclaw_voicecall.testing.emulators.twilio import TwilioEmulator
@@ -74,6 +75,13 @@ class Call:
         self.said_by_carrier: list[str] = []
         self.played_digits = ""
         self.transferred_to = ""
+        """The number or SIP address that was dialled last."""
+        self.said_to_transferee: list[str] = []
+        """What the carrier said to whoever answered a transfer, before the two were connected."""
+        self.refers: list[str] = []
+        """Targets of the transfers that a SIP side asked for."""
+        self.sip_leg: TrunkLeg | None = None
+        """The SIP side, while the call is connected with one."""
         self.keys: deque[str] = deque()
         """Pressed while a `<Gather>` may listen."""
         self.phone: Person | None = None
@@ -164,6 +172,8 @@ class Call:
         self.keys.append(digit)
         if self._streaming is not None:
             self._streaming.press(digit)
+        if self.sip_leg is not None:
+            self.in_background(self.sip_leg.press(digit))
 
     def hang_up(self) -> None:
         """The person hung up, or gave up before the answer."""
@@ -333,7 +343,7 @@ class Call:
         if isinstance(source, str):
             document, problem = self._read(source.encode(), "text/xml")
         else:
-            webhook = await self.ask(source)
+            webhook = source.answer or await self.ask(source)
             document, problem = None, webhook.problem
             if problem is None:
                 document, problem = self._read(webhook.body, webhook.content_type)

@@ -26,7 +26,7 @@ from openclaw_voicecall.testing.emulators.twilio_orders import (
     web_address,
 )
 from openclaw_voicecall.testing.emulators.twilio_reports import date
-from openclaw_voicecall.testing.emulators.twilio_verbs import Fetch
+from openclaw_voicecall.testing.emulators.twilio_webhooks import Fetch
 
 if TYPE_CHECKING:
     from openclaw_voicecall.testing.emulators.twilio import TwilioEmulator

@@ -9,13 +9,17 @@ of Twilio's error dictionary.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 
 MAX_BYTES = 64 * 1024
 """Larger documents are refused with 11750."""
 MAX_SAY = 4096
 """Characters that one `<Say>` may have."""
+MAX_SIP_URI = 255
+"""Characters that a SIP address stays below, without its headers."""
+MAX_SIP_HEADERS = 1024
+"""Characters that the headers in a SIP address stay below."""
 MAX_PARAMETER = 500
 """Characters of name and value together that one `<Parameter>` may have."""
 
@@ -92,6 +96,17 @@ def read(body: bytes, content_type: str = "text/xml") -> Document:
     for name in root.attrib:
         warnings.append(Problem(12200, f"Attribute '{name}' is not allowed to appear in element 'Response'"))
     return Document(_children(root, "Response", warnings), tuple(warnings))
+
+
+@dataclass(frozen=True, slots=True)
+class SipAddress:
+    """A SIP address as `<Sip>` has it."""
+
+    user: str
+    host: str
+    params: Mapping[str, str]
+    headers: tuple[tuple[str, str], ...]
+    """Headers that Twilio puts on the INVITE."""
 
 
 _URL = re.compile(r"\S+")
@@ -278,6 +293,10 @@ def _check(verb: Verb, within: str) -> tuple[Problem | None, bool]:
             return Problem(12200, "Play needs either an address or digits"), False
         case "Connect" | "Start" if len(verb.children) != 1:
             return Problem(12200, f"{verb.name} needs exactly one Stream"), False
+        case "Sip" if problems := read_sip_address(verb.text)[1]:
+            return problems[0], True
+        case "Dial" if len(verb.children) > 1 and any(child.name == "Sip" for child in verb.children):
+            return Problem(12200, "Dial: Sip goes with no other noun"), False
         case "Dial" if not verb.children and not verb.text:
             return Problem(12200, "Dial needs somebody to dial"), False
         case "Parameter":
@@ -294,6 +313,42 @@ def _check(verb: Verb, within: str) -> tuple[Problem | None, bool]:
             if without_query(url) != url:
                 return Problem(31920, "the query of a Stream's address is dropped; use Parameter"), True
     return None, True
+
+
+_SIP_URI = re.compile(
+    r"sips?:(?P<user>[A-Za-z0-9_.+!~*'()&=$,-]+)@(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*)(?::[0-9]{1,5})?"
+    r"(?P<params>(?:;[^;?\s]+)*)(?:\?(?P<headers>.*))?"
+)
+_SIP_ESCAPED = re.compile(r"(?:[A-Za-z0-9_.!~*'()+-]|%[0-9A-Fa-f]{2})+")
+_SIP_OWN = frozenset({"user-to-user", "remote-party-id", "p-preferred-identity", "p-called-party-id"})
+"""Headers that Twilio passes on although their names do not begin with `X-`."""
+
+
+def read_sip_address(text: str) -> tuple[SipAddress | None, list[Problem]]:
+    """A SIP address, None where it is none, and what is wrong with it: headers that Twilio leaves out."""
+    found = _SIP_URI.fullmatch(text.strip())
+    if found is None or len(text.strip().partition("?")[0]) >= MAX_SIP_URI:
+        return None, [Problem(13243, f"Dial->SIP: Invalid SIP URI {text.strip()[:100]}")]
+    params = dict(
+        (name, value) for name, _, value in (part.partition("=") for part in found["params"].split(";")[1:])
+    )
+    if params.get("transport", "udp").lower() not in ("udp", "tcp", "tls"):
+        return None, [Problem(13243, f"Dial->SIP: Invalid SIP URI, transport {params['transport'][:20]}")]
+    written, problems, headers = found["headers"] or "", [], []
+    if len(written) >= MAX_SIP_HEADERS:
+        problems.append(Problem(32110, f"SIP: headers of {MAX_SIP_HEADERS} characters or more"))
+        written = ""
+    for part in filter(None, written.split("&")):
+        name, _, value = part.partition("=")
+        if not name.lower().startswith("x-") and name.lower() not in _SIP_OWN:
+            problems.append(
+                Problem(32110, f"SIP: header {name[:50]} is not passed on: it must begin with X-")
+            )
+        elif not _SIP_ESCAPED.fullmatch(value):
+            problems.append(Problem(32110, f"SIP: the value of header {name[:50]} is empty or not escaped"))
+        else:
+            headers.append((name, unquote(value)))
+    return SipAddress(found["user"], found["host"], params, tuple(headers)), problems
 
 
 def stream_problem(url: str) -> Problem | None:

@@ -1,51 +1,22 @@
 """What Twilio does for each TwiML verb, from its reference of TwiML for Programmable Voice."""
 
 import asyncio
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from openclaw_voicecall.testing.emulators.twilio_dial import action_of, dial
 from openclaw_voicecall.testing.emulators.twilio_phone import RATE, TICK
 from openclaw_voicecall.testing.emulators.twilio_twiml import Document, Problem, Verb, stream_problem
-from openclaw_voicecall.testing.emulators.twilio_webhooks import Kind, absolute
-from openclaw_voicecall.testing.emulators.voices import babble
+from openclaw_voicecall.testing.emulators.twilio_webhooks import Fetch, absolute
 
 if TYPE_CHECKING:
     from openclaw_voicecall.testing.emulators.twilio_calls import Call
 
 AUTO_PAUSE = 0.8
 """Seconds of silence that end what a caller says, with `speechTimeout="auto"`."""
-RING_PERIOD = 6.0
 KEYPAD_TIMES = {"w": 0.5, "W": 1.0}
 KEY_TIME = 0.2
 SILENT_FIRST = frozenset({"Reject", "Pause", "Redirect"})
 """Verbs that do not answer a call that rings."""
-
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """An address that is to be asked for TwiML."""
-
-    url: str
-    method: str = "POST"
-    params: Mapping[str, str] = field(default_factory=dict)
-    kind: Kind = "voice"
-
-
-@dataclass(frozen=True, slots=True)
-class Transferee:
-    """Whoever a call is transferred to."""
-
-    outcome: Literal["answers", "busy", "no-answer", "failed"] = "answers"
-    after: float = 0.1
-    """Seconds of ringing until then."""
-    talks_for: float | None = None
-    """Seconds until this person hangs up; None to stay until the others do."""
-    says: bytes = b""
-    """Mu-law audio that this person opens with."""
 
 
 async def perform(call: "Call", document: Document, base: str) -> Fetch | None:
@@ -70,7 +41,7 @@ async def perform(call: "Call", document: Document, base: str) -> Fetch | None:
             case "Redirect":
                 return Fetch(absolute(base, verb.text), verb.attributes.get("method", "POST"))
             case "Dial":
-                following = await _dial(call, verb, base)
+                following = await dial(call, verb, base, perform)
             case "Connect":
                 following = await _connect(call, verb, base)
             case "Start":
@@ -78,19 +49,14 @@ async def perform(call: "Call", document: Document, base: str) -> Fetch | None:
             case "Reject" if not call.answered:
                 call.end("busy" if verb.attributes.get("reason") == "busy" else "failed", by="twiml")
                 return None
+            case "Hangup":
+                call.end("completed", by="twiml")
+                return None
             case _:
                 return None
         if following is not None:
             return following
     return None
-
-
-def _action(verb: Verb, base: str, params: Mapping[str, str], *, default: bool = False) -> Fetch | None:
-    """The request that tells how a verb went; None when the document goes on instead."""
-    url = verb.attributes.get("action", "")
-    if not url and not default:
-        return None
-    return Fetch(absolute(base, url), verb.attributes.get("method", "POST"), params, kind="action")
 
 
 async def _sound(call: "Call", verb: Verb, base: str) -> None:
@@ -165,7 +131,7 @@ class _Gather:
                 return None
             result = {"Digits": ""} if self._dtmf else {}
             result |= {"SpeechResult": "", "Confidence": "0.0"} if self._speech else {}
-        return _action(self._verb, base, result, default=True)
+        return action_of(self._verb, base, result, default=True)
 
     async def _prompt(self, base: str) -> None:
         for verb in self._verb.children:
@@ -220,72 +186,9 @@ class _Gather:
         return {"SpeechResult": words, "Confidence": "0.95", "Language": language}
 
 
-async def _dial(call: "Call", verb: Verb, base: str) -> Fetch | None:
-    number = verb.children[0].text if verb.children else verb.text
-    call.transferred_to = number
-    sid = call.exchange.new_sid("CA")
-    talk = _Bridge(call, verb, number)
-    try:
-        status = await talk.run()
-    except asyncio.CancelledError:
-        # Sent elsewhere while it dials, Twilio still asks the action, and makes nothing of its answer.
-        left = _action(verb, base, talk.result("completed" if talk.bridged else "canceled", sid))
-        if left is not None and call.redirecting:
-            call.in_background(call.ask(left))
-        raise
-    return _action(verb, base, talk.result(status, sid))
-
-
-class _Bridge:
-    """The other half of a transfer."""
-
-    def __init__(self, call: "Call", verb: Verb, number: str) -> None:
-        self._call = call
-        self._number = number
-        self._patience = float(verb.attributes.get("timeout", "30"))
-        self._limit = float(verb.attributes.get("timeLimit", "14400"))
-        self._since = 0.0
-        self.bridged = False
-
-    async def run(self) -> str:
-        """Ring, and talk; returns how it ended."""
-        if self._number.startswith("+") and not _E164.fullmatch(self._number):
-            self._call.note(Problem(13223, "Dial: Invalid phone number format"), "<Dial>")
-            return "failed"
-        party = self._call.exchange.transferees.get(self._number, Transferee())
-        ringing = asyncio.create_task(self._ring())
-        try:
-            await asyncio.sleep(min(party.after, self._patience))
-        finally:
-            ringing.cancel()
-            await asyncio.gather(ringing, return_exceptions=True)
-        if party.after > self._patience:
-            return "no-answer"
-        if party.outcome != "answers":
-            return party.outcome
-        self._call.answer()
-        self.bridged, self._since = True, self._call.line.now
-        self._call.line.play(party.says)
-        await asyncio.sleep(min(self._limit, self._limit if party.talks_for is None else party.talks_for))
-        return "completed"
-
-    async def _ring(self) -> None:
-        while self._call.answered:
-            tone = babble("ring ring ring")
-            await _played(self._call, tone)
-            await asyncio.sleep(RING_PERIOD - len(tone) / RATE)
-
-    def result(self, status: str, sid: str) -> dict[str, str]:
-        """What the action is told."""
-        told = {"DialCallStatus": status, "DialCallSid": sid, "DialBridged": str(self.bridged).lower()}
-        if self.bridged:
-            told["DialCallDuration"] = str(round(self._call.line.now - self._since))
-        return told
-
-
 async def _connect(call: "Call", verb: Verb, base: str) -> Fetch | None:
     noun = verb.children[0]
     right_track = noun.attributes.get("track", "inbound_track") == "inbound_track"
     if right_track and stream_problem(noun.attributes.get("url", "")) is None:
         await call.stream(noun)
-    return _action(verb, base, {})
+    return action_of(verb, base, {})

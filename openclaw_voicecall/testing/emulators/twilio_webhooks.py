@@ -19,7 +19,7 @@ ANSWER_LIMIT = 15.0
 """Seconds until the whole answer must be there, a retry included: Twilio's connection override `tt`."""
 MAX_ANSWER = 256 * 1024
 
-Kind = Literal["voice", "action", "fallback", "status", "machine", "stream", "play"]
+Kind = Literal["voice", "action", "fallback", "status", "machine", "stream", "play", "whisper", "refer"]
 
 
 @dataclass(slots=True)
@@ -151,6 +151,18 @@ class Courier:
             except aiohttp.ClientConnectorError:
                 if attempt == 2:
                     raise
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """An address that is to be asked for TwiML."""
+
+    url: str
+    method: str = "POST"
+    params: Mapping[str, str] = field(default_factory=dict)
+    kind: Kind = "voice"
+    answer: Webhook | None = None
+    """Where it was asked already."""
 
 
 def absolute(base: str, url: str) -> str:

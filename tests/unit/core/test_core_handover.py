@@ -47,7 +47,21 @@ def test_the_agent_goes_on_when_nobody_answers_there():
     line = transferring()
     line.at(5.2, e.MediaLost())
     assert line.at(30.0, e.TransferFailed("no-answer")) == []
-    assert line.at(31.0, e.MediaConnected()) == [c.StartSaying(2, POLICY.transfer_failed)]
+    assert line.at(31.0, e.MediaConnected()) == [c.StartSaying(2, POLICY.transfer_no_answer)]
+
+
+def test_a_busy_line_is_told_apart():
+    line = transferring()
+    assert line.at(5.3, e.TransferFailed("busy")) == [c.StartSaying(2, POLICY.transfer_busy)]
+
+
+def test_the_owner_who_transfers_a_call_has_it_announced_to_the_caller_first():
+    line = Line(CallPolicy(transferring="One moment.")).up()
+    assert line.at(1.0, e.TransferRequested(HUMAN, "Sam, about the door")) == [
+        c.StartSaying(1, "One moment.")
+    ]
+    line.at(1.1, e.ResponseChunk(1, 1, "One moment."), e.ResponseFinished(1))
+    assert c.TransferCall(HUMAN, "Sam, about the door") in line.at(2.0, e.UtterancePlayed(1))
 
 
 def test_the_agent_goes_on_at_once_when_the_carrier_refuses():
@@ -59,7 +73,7 @@ def test_a_transfer_that_nobody_speaks_of_again_is_taken_back():
     line = transferring()
     line.at(5.2, e.MediaLost())
     assert line.until(5.0 + POLICY.transfer_limit) == [c.TakeBack()]
-    assert line.at(67.0, e.MediaConnected()) == [c.StartSaying(2, POLICY.transfer_failed)]
+    assert line.at(67.0, e.MediaConnected()) == [c.StartSaying(2, POLICY.transfer_no_answer)]
 
 
 def test_a_transfer_that_nobody_speaks_of_again_and_a_caller_who_does_not_come_back_end_the_call():

@@ -11,6 +11,7 @@ const SCOPES = {
   "continue.result": "operator.write",
   speak: "operator.write",
   dtmf: "operator.write",
+  transfer: "operator.write",
   end: "operator.write",
   status: "operator.read",
 };

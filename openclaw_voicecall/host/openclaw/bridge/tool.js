@@ -10,6 +10,7 @@ const ACTIONS = {
   continue_call: { needs: ["callId", "message"], takes: [] },
   speak_to_user: { needs: ["callId", "message"], takes: [] },
   send_dtmf: { needs: ["callId", "digits"], takes: [] },
+  transfer_call: { needs: ["callId", "to"], takes: ["announce"] },
   end_call: { needs: ["callId"], takes: [] },
   get_status: { needs: ["callId"], takes: [] },
 };
@@ -20,7 +21,8 @@ const SPEAKING_MS = 60_000;
 const DESCRIPTION =
   "Place and control phone calls. initiate_call rings a number and says the message (mode notify: say it and hang up; " +
   "mode conversation: stay and talk). continue_call says something and returns what the person answers. speak_to_user " +
-  "says something without waiting. send_dtmf presses keys. end_call hangs up. get_status tells how a call stands. " +
+  "says something without waiting. send_dtmf presses keys. transfer_call hands the person over to another number; " +
+  "get_status tells later what became of it. end_call hangs up. get_status tells how a call stands. " +
   "Calls cost money and ring at a person's side: call only when your user wants it.";
 
 const PARAMETERS = {
@@ -31,7 +33,15 @@ const PARAMETERS = {
     action: { type: "string", enum: Object.keys(ACTIONS), description: "What to do." },
     to: {
       type: "string",
-      description: "initiate_call: the number in international form, such as +15550001234; the user's own unless given.",
+      description:
+        "initiate_call: the number in international form, such as +15550001234; the user's own unless given. " +
+        "transfer_call: whom to hand the person over to.",
+    },
+    announce: {
+      type: "string",
+      description:
+        "transfer_call: a sentence or two for whoever answers there, who hears it first and may decline; left out, they " +
+        "are connected at once.",
     },
     message: {
       type: "string",
