@@ -103,6 +103,7 @@ class Registry:
             synthesizers={name: spec.config for name, spec in self.synthesizers.items()},
             responders={name: spec.config for name, spec in self.responders.items()},
             turn_detectors={name: spec.config for name, spec in self.turn_detectors.items()},
+            realtime_models={name: spec.config for name, spec in self.realtime_models.items()},
             sections={name: section.config for name, section in self.sections.items()},
         )
 

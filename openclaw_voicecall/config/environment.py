@@ -25,6 +25,8 @@ _CARRIER_VARIABLES = {
     ("telnyx", "publicKey"): "TELNYX_PUBLIC_KEY",
     ("plivo", "authId"): "PLIVO_AUTH_ID",
     ("plivo", "authToken"): "PLIVO_AUTH_TOKEN",
+    ("openai-sip", "apiKey"): "OPENAI_API_KEY",
+    ("openai-sip", "webhookSecret"): "OPENAI_WEBHOOK_SECRET",
 }
 _API_KEY_VARIABLES = {
     "openai": ("OPENAI_API_KEY",),

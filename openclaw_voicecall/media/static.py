@@ -15,10 +15,12 @@ So of each frame three numbers are taken: its level, its mean, and how far neigh
 the mean square of that difference is twice that of the samples, for a voice about a seventh of it. The correlation of
 samples two apart tells a single high tone, such as that of a fax, from white noise.
 
-Measured on 760 s of recorded and synthetic telephone speech, at levels from -40 to -11 dBFS, and on music, tones,
-hiss of up to -25 dBFS and hum: nothing is taken for noise. Of the same recordings in a wrong format nothing is missed
-that lasts for the window. Speech that is driven 20 dB beyond the scale may be taken for noise now and then. Wrong
-companding (A-law for mu-law) distorts a voice but leaves it a voice, and is not told.
+Measured on 760 s of recorded and synthetic telephone speech, at levels from -40 to -11 dBFS, and on music, tones, wind,
+hiss of up to -20 dBFS and hum: nothing is taken for noise. Of the same recordings as PCM for mu-law, or compressed,
+everything is told after 160 ms of sound; in base64 within 1.4 s; as mu-law for PCM everything that lasts for
+250 ms, after 180 ms in the median, 220 in nine of ten, and 600 at most. Of speech that is driven 10 to 20 dB beyond the
+scale one stretch of 160 ms in thousands is taken for noise. Wrong companding (A-law for mu-law) leaves a voice that can
+be understood, and is told in two of three recordings, after half a second.
 """
 
 from collections import deque
@@ -41,6 +43,10 @@ _PEAK: Final = 31_000
 """Mu-law bytes read as PCM reach the end of the scale all the time, tones do not."""
 _DIRECT: Final = 0.33
 """Direct current, as a part of the RMS."""
+_RUMBLE: Final = 0.8
+"""Wind in a microphone is so low that it looks like direct current, but it is smooth."""
+_CUT_OFF: Final = _SCALE * 10 ** (-1 / 20)
+"""The silence of PCM is smooth too, and as loud as only a voice is that is cut off all the time."""
 _WHITE: Final = (1.6, 2.5)
 """Mean square of the difference of neighbouring samples, against that of the samples."""
 _UNTONED: Final = -0.5
@@ -57,7 +63,10 @@ class _Frame(NamedTuple):
 
 
 class StaticDetector:
-    """Listens to mu-law audio for noise that a wrong format makes of it. Takes 4 microseconds for 20 ms."""
+    """Listens to mu-law audio for noise that a wrong format makes of it.
+
+    Takes 4 microseconds for 20 ms, and 8 where it is loud.
+    """
 
     def __init__(self) -> None:
         self._frames = Rechunker(FRAME_BYTES)
@@ -91,12 +100,11 @@ class StaticDetector:
         sound = self._sound
         power = sum(frame.power for frame in sound)
         level = (power / WINDOW) ** 0.5
-        if abs(sum(frame.mean for frame in sound)) > _DIRECT * WINDOW * level:
-            return True
-        if level < _LOUD:
-            return False
-        softest = min(frame.power for frame in sound) ** 0.5
         jumps = sum(frame.jumps for frame in sound) / power
+        direct = abs(sum(frame.mean for frame in sound)) / (WINDOW * level)
+        if direct > _DIRECT and (jumps > _RUMBLE or level > _CUT_OFF):
+            return True
+        softest = min(frame.power for frame in sound) ** 0.5
         if softest > _LOUD and _WHITE[0] < jumps < _WHITE[1]:
             return sum(frame.echoes for frame in sound) > _UNTONED * power
         at_the_end = max(frame.peak for frame in sound) > _PEAK

@@ -74,8 +74,8 @@ class Replies:
     def ask(self, number: int, act: Callable[[r.RealtimeSession, str], None], *, fixed: bool = False) -> None:
         """Have the model fill this turn. `fixed` is a text that is to be heard, whoever says what meanwhile."""
         turn = self._open(number, fixed=fixed)
-        name = self._await_reply(turn)
-        self._keeper.do(lambda session: act(session, name), keep=True)
+        turn.act = act
+        self._ask(turn)
 
     def adopt(self, number: int, reply_id: str) -> None:
         """What the model says in this reply is this turn."""
@@ -121,16 +121,20 @@ class Replies:
     def break_off(self, detail: str) -> None:
         """The session is over: what was being said in it, or was asked for, comes to nothing."""
         self._keeper.expect_nothing()
+        for turn in self._asked.values():
+            turn.awaited.clear()
         self._asked.clear()
         self._replies.clear()
         for turn in list(self._turns.values()):
-            was_complete = turn.is_complete
+            if turn.may_be_asked_again:
+                self._ask(turn)
+                continue
             self._close(turn)
             for reply in turn.replies:
                 for stretch in reply.stretches.values():
                     self._tell(turn, stretch)
                     stretch.sound.end()
-            if not was_complete:
+            if not turn.told:
                 self._post(e.ResponseFailed(turn.number, detail))
 
     # What the model does.
@@ -238,6 +242,12 @@ class Replies:
         self._replies = {reply.id: reply for reply in self._replies.values() if not reply.is_over}
         self._turns[number] = turn
         return turn
+
+    def _ask(self, turn: Turn) -> None:
+        act, name = turn.act, self._await_reply(turn)
+        turn.tries += 1
+        if act is not None:
+            self._keeper.do(lambda session: act(session, name), keep=True)
 
     def _await_reply(self, turn: Turn) -> str:
         """A reply of the model's is to follow in this turn; returns the name to ask for it under."""

@@ -1,11 +1,15 @@
 """What is known of the replies of a speech-to-speech model: whose turn they are, what they consist of, what is owed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from openclaw_voicecall.api.realtime import RealtimeSession
 from openclaw_voicecall.api.turntools import TurnTools
 from openclaw_voicecall.session.modelsounds import Sound
 
+TRIES: Final = 6
+"""Sessions that are asked for a fixed text before it counts as failed."""
 TOLD_EVERY: Final = 24
 """Characters of text that may be unknown to the core while more are written: sound is far behind them."""
 
@@ -64,6 +68,15 @@ class Turn:
     """Whether the model has made any sound in it."""
     told: bool = False
     """Whether the core knows that it is complete."""
+    act: Callable[[RealtimeSession, str], None] | None = None
+    """Asks the model for it, where it does not begin by itself."""
+    tries: int = 0
+    """How often it was asked."""
+
+    @property
+    def may_be_asked_again(self) -> bool:
+        """Whether another session is to be asked for it, should this one break off: nobody would notice."""
+        return self.fixed and not self.replies and self.tries < TRIES
 
     @property
     def is_complete(self) -> bool:

@@ -252,6 +252,31 @@ async def test_a_function_that_the_caller_talks_over_is_called_off():
         assert emulator.refusals == []
 
 
+async def test_a_word_of_patience_while_a_function_takes_its_time_does_not_lose_its_result():
+    replies = [Reply("", (ToolUse("weather", {"city": "Rome"}),)), "It is sunny."]
+    async with GeminiLiveEmulator(replies=replies, pace=0) as emulator:
+        async with talking(emulator, tools=(WEATHER,)) as talk:
+            talk.session.answer("weather?", asked="a")
+            await talk.until(lambda: talk.of(r.ToolCalled))
+            talk.session.say("One moment.", asked="b")
+            await talk.ended("b")
+            talk.session.give_result(talk.of(r.ToolCalled)[0].call, "sun", asked="c")
+            ended = await talk.ended("c")
+        assert emulator.refusals == []
+        assert "weather has given this: sun" in emulator.sessions[0].texts[-1]
+    assert talk.text(ended.reply) == "It is sunny."
+    assert talk.of(SpeechEdge) == []
+
+
+async def test_a_reply_ends_before_it_was_played():
+    async with GeminiLiveEmulator(pace=100) as emulator, talking(emulator) as talk:
+        talk.session.say("Hello.", asked="a")
+        talk.session.say("Goodbye.", asked="b")
+        assert (await talk.ended("b")).status == "completed"
+        assert emulator.sessions[0].interruptions == 1
+        assert talk.of(SpeechEdge) == []
+
+
 async def test_a_caller_who_is_not_attended_to_is_not_heard():
     async with GeminiLiveEmulator(pace=0) as emulator, talking(emulator) as talk:
         await talk.until(lambda: talk.of(r.SessionReady))

@@ -24,7 +24,7 @@ from openclaw_voicecall.errors import (
 )
 from openclaw_voicecall.providers.openai.account import account
 from openclaw_voicecall.providers.openai.live_model import GptLiveModel
-from openclaw_voicecall.providers.openai.live_session import Pauses
+from openclaw_voicecall.providers.openai.live_settings import Pauses
 from openclaw_voicecall.testing.emulators.clips import ClipBook
 from openclaw_voicecall.testing.emulators.gpt_live import GptLiveEmulator
 from openclaw_voicecall.testing.emulators.openai_replies import Reply, ToolUse

@@ -126,7 +126,8 @@ class Rig:
 
     @asynccontextmanager
     async def calling(self, project="proj_emulated"):
-        async with self.http.ws_connect(f"{self.emulator.url}/_sip/{project}") as socket:
+        url = f"{self.emulator.url}/_sip/{project}"
+        async with asyncio.timeout(5), self.http.ws_connect(url) as socket:
             phone = Phone(socket)
             await socket.send_json({"method": "INVITE", "headers": HEADERS})
             try:
@@ -165,7 +166,7 @@ async def rig():
     book = ClipBook()
     book.add(ORDER, babble(ORDER))
     options = {"recognizer": book, "delta_interval": 0.001, "accept_delay": 0.03}
-    async with asyncio.timeout(10), OpenAIVoiceEmulator(**options) as emulator, aiohttp.ClientSession() as http:
+    async with OpenAIVoiceEmulator(**options) as emulator, aiohttp.ClientSession() as http:
         rig = Rig(emulator, http)
         app = web.Application()
         app.router.add_post("/hook", rig.take_webhook)
@@ -194,7 +195,11 @@ async def test_a_right_client_takes_a_call_greets_hears_and_hangs_up(rig):
                 pass
         async with rig.attached(call_id) as sideband:
             created = (await sideband.until("session.created"))[0]["session"]
-            assert created["audio"]["output"] == {"format": {"type": "audio/pcmu"}, "voice": "marin", "speed": 1.0}
+            assert created["audio"]["output"] == {
+                "format": {"type": "audio/pcmu"},
+                "voice": "marin",
+                "speed": 1.0,
+            }
             assert created["tools"] == [TOOL]
             assert await phone.next() == {"status": 200}
             await sideband.send("response.create", response=SAY_HI)
@@ -396,7 +401,12 @@ async def test_webhooks_may_be_forged_late_replayed_doubled_and_for_the_other_ap
     first, again, live = rig.emulator.calls.webhooks.deliveries
     assert first.headers["webhook-id"] == again.headers["webhook-id"] != live.headers["webhook-id"]
     call_id = rig.emulator.calls.all[0].id
-    for wrong in ({"secret": "whsec_bm90IHRoZSBzZWNyZXQ="}, {"age": 301}, {"age": -301}, {"signed": "v1,eA=="}):
+    for wrong in (
+        {"secret": "whsec_bm90IHRoZSBzZWNyZXQ="},
+        {"age": 301},
+        {"age": -301},
+        {"signed": "v1,eA=="},
+    ):
         assert (await rig.emulator.calls.tell(call_id, **wrong)).status == 200
         with pytest.raises(openai.InvalidWebhookSignatureError):
             await rig.incoming()

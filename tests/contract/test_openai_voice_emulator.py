@@ -23,7 +23,12 @@ QUIET = b"\xff" * 8000
 ORDER = "a table for two please"
 GREETING = "Hello, this is the harbour grill."
 PCMU = {"type": "audio/pcmu"}
-BOOK_TABLE = {"type": "function", "name": "book_table", "description": "Books.", "parameters": {"type": "object"}}
+BOOK_TABLE = {
+    "type": "function",
+    "name": "book_table",
+    "description": "Books.",
+    "parameters": {"type": "object"},
+}
 SERVER_EVENT = TypeAdapter(RealtimeServerEvent)
 
 
@@ -95,7 +100,10 @@ def session(turn=(), **changes):
 
 
 def exactly(text):
-    return {"instructions": f'Say exactly this, word for word, and nothing else: "{text}"', "tool_choice": "none"}
+    return {
+        "instructions": f'Say exactly this, word for word, and nothing else: "{text}"',
+        "tool_choice": "none",
+    }
 
 
 def sound(events):
@@ -137,7 +145,11 @@ async def test_a_right_client_greets_hears_books_and_answers(emulator):
     emulator.brain.add(Reply("One moment.", (ToolUse("book_table", {"people": 2}),)), "The table is yours.")
     async with connected(emulator) as client:
         assert (await client.next())["session"]["audio"]["output"]["voice"] == "alloy"
-        assert (await client.configure())["audio"]["output"] == {"format": PCMU, "voice": "marin", "speed": 1.0}
+        assert (await client.configure())["audio"]["output"] == {
+            "format": PCMU,
+            "voice": "marin",
+            "speed": 1.0,
+        }
         greeting = await client.respond(**exactly(GREETING), metadata={"kind": "greeting"})
         assert sound(greeting) == babble(GREETING, seed="marin")
         await client.say(babble(ORDER) + QUIET)
@@ -208,13 +220,21 @@ WRONG_UPDATES = [
     ({"instructions": None}, "invalid_type", "session.instructions"),
     ({"audio": {"input": {"format": None}}}, "invalid_type", "session.audio.input.format"),
     ({"audio": {"output": {"format": None}}}, "invalid_type", "session.audio.output.format"),
-    ({"audio": {"output": {"format": {**PCMU, "rate": 8000}}}}, "unknown_parameter", "session.audio.output.format.rate"),
+    (
+        {"audio": {"output": {"format": {**PCMU, "rate": 8000}}}},
+        "unknown_parameter",
+        "session.audio.output.format.rate",
+    ),
     (
         {"audio": {"output": {"format": {"type": "audio/pcm"}}}},
         "missing_required_parameter",
         "session.audio.output.format.rate",
     ),
-    ({"audio": {"input": {"format": {"type": "g711_ulaw"}}}}, "invalid_value", "session.audio.input.format.type"),
+    (
+        {"audio": {"input": {"format": {"type": "g711_ulaw"}}}},
+        "invalid_value",
+        "session.audio.input.format.type",
+    ),
     ({"audio": {"output": {"voice": "nova"}}}, "invalid_value", "session.audio.output.voice"),
     ({"audio": {"output": {"speed": 3}}}, "decimal_above_max_value", "session.audio.output.speed"),
     ({"audio": {"input": {"voice": "marin"}}}, "unknown_parameter", "session.audio.input.voice"),
@@ -234,7 +254,11 @@ WRONG_UPDATES = [
     ({"prompt": {"id": "pmpt_1"}}, None, "session.prompt"),
     ({"model": "gpt-realtime"}, "invalid_value", "session.model"),
     ({"tracing": {"metadata": None}}, "invalid_type", "session.tracing.metadata"),
-    ({"truncation": {"type": "retention_ratio"}}, "missing_required_parameter", "session.truncation.retention_ratio"),
+    (
+        {"truncation": {"type": "retention_ratio"}},
+        "missing_required_parameter",
+        "session.truncation.retention_ratio",
+    ),
 ]
 
 
@@ -273,7 +297,9 @@ async def test_updates_are_patches_and_null_switches_off(emulator):
 
 async def test_tracing_is_fixed_once_it_is_on(emulator):
     async with talking(emulator, tracing="auto") as client:
-        error = await client.refusal("session.update", session={"type": "realtime", "tracing": {"group_id": "1"}})
+        error = await client.refusal(
+            "session.update", session={"type": "realtime", "tracing": {"group_id": "1"}}
+        )
         assert error["param"] == "session.tracing"
 
 
@@ -327,7 +353,9 @@ async def test_speech_interrupts_the_model_and_its_reply_can_be_truncated_to_wha
         item = emulator.sessions[0].items[0]
         assert (item.truncated_ms, item.believed, item.status) == (90, "a", "incomplete")
         await client.send("conversation.item.retrieve", item_id=item.id)
-        assert "transcript" not in (await client.until("conversation.item.retrieved"))[-1]["item"]["content"][0]
+        assert (
+            "transcript" not in (await client.until("conversation.item.retrieved"))[-1]["item"]["content"][0]
+        )
 
 
 async def test_speech_does_not_interrupt_where_it_is_not_to(emulator):
@@ -364,7 +392,11 @@ async def test_one_response_at_a_time_and_none_to_cancel_after_it(emulator):
         ("response.create", {"response": {"conversation": "x"}}, "invalid_value"),
         ("response.create", {"response": {"input": [{"type": "message", "role": "x"}]}}, "invalid_value"),
         ("conversation.item.create", {}, "missing_required_parameter"),
-        ("conversation.item.create", {"item": {"type": "function_call_output"}}, "missing_required_parameter"),
+        (
+            "conversation.item.create",
+            {"item": {"type": "function_call_output"}},
+            "missing_required_parameter",
+        ),
         (
             "conversation.item.create",
             {"item": {"type": "function_call_output", "call_id": "call_x", "output": "x"}},
@@ -377,7 +409,13 @@ async def test_one_response_at_a_time_and_none_to_cancel_after_it(emulator):
         ),
         (
             "conversation.item.create",
-            {"item": {"type": "message", "role": "assistant", "content": [{"type": "input_text", "text": "x"}]}},
+            {
+                "item": {
+                    "type": "message",
+                    "role": "assistant",
+                    "content": [{"type": "input_text", "text": "x"}],
+                }
+            },
             "invalid_value",
         ),
         ("conversation.item.truncate", {"item_id": "item_x"}, "missing_required_parameter"),
@@ -435,7 +473,10 @@ async def test_silence_of_the_caller_is_answered_where_that_is_wanted(emulator):
 async def test_a_response_is_cut_at_its_limit_of_tokens(emulator):
     async with talking(emulator) as client:
         events = await client.respond(**exactly(GREETING), max_output_tokens=10)
-        assert events[-1]["response"]["status_details"] == {"type": "incomplete", "reason": "max_output_tokens"}
+        assert events[-1]["response"]["status_details"] == {
+            "type": "incomplete",
+            "reason": "max_output_tokens",
+        }
         assert 0 < len(sound(events)) < len(babble(GREETING))
 
 

@@ -518,6 +518,7 @@ async def test_orders_are_answered_in_twiml(line):
     assert verbs(action="turn", text="Hi", listen=False) == ["Say", "Redirect"]
     assert verbs(action="reject", reason=EndReason.BUSY) == ["Reject"]
     assert verbs(action="hang-up") == ["Hangup"]
+    assert verbs(action="bridge", sip_uri="sip:proj_1@sip.example.com;transport=tls") == ["Dial"]
     assert verbs(action="none") == []
 
 

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from twilio_rig import OURS, THEIRS
+from twilio_rig import OURS, THEIRS, codes, emulated, response
 from twilio_service import leg_of, served
 
 from openclaw_voicecall.api.carrier import LegOrder
@@ -128,3 +128,31 @@ async def test_words_that_an_earlier_process_had_are_not_missed():
             await call.finished()
         assert call.said_to_transferee == [TAKE_PROMPT]
         assert verdicts(service) == ["answered", "completed"]
+
+
+async def test_the_reports_of_the_other_half_are_those_that_were_asked_for():
+    number = (
+        f"<Number statusCallback='/news' statusCallbackEvent='ringing answered completed'>{DESK}</Number>"
+    )
+    async with emulated() as twilio:
+        twilio.app.answers["/voice"] = response(f"<Dial action='/over'>{number}</Dial>")
+        twilio.transferees[DESK] = Transferee(talks_for=0.1)
+        call = await (await twilio.dial_in(THEIRS, OURS)).finished()
+        news = twilio.app.forms("/news")
+        assert [form["CallStatus"] for form in news] == ["ringing", "in-progress", "completed"]
+        assert {(form["Direction"], form["ParentCallSid"], form["To"]) for form in news} == {
+            ("outbound-dial", call.sid, DESK)
+        }
+
+
+async def test_a_whisper_that_dials_is_complained_of_and_the_rest_of_it_is_said():
+    async with emulated() as twilio:
+        twilio.app.answers |= {
+            "/voice": response(f"<Dial action='/over'><Number url='/whisper'>{DESK}</Number></Dial>"),
+            "/whisper": response("<Say>for you</Say><Dial>+15550004444</Dial>"),
+        }
+        twilio.transferees[DESK] = Transferee(talks_for=0.1)
+        call = await (await twilio.dial_in(THEIRS, OURS)).finished()
+        assert (call.said_to_transferee, codes(twilio)) == (["for you"], [12200])
+        assert [form["DialBridged"] for form in twilio.app.forms("/over")] == ["true"]
+        assert [form["CallSid"] != call.sid for form in twilio.app.forms("/whisper")] == [True]

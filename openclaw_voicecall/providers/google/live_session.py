@@ -12,11 +12,10 @@ Sources: google-genai SDK, types.py (LiveServerContent: after an interruption th
 import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from openclaw_voicecall.api.realtime import (
-    CallerSaid,
     RealtimeEvent,
     RealtimeRequest,
     ReplyAudio,
@@ -27,15 +26,19 @@ from openclaw_voicecall.api.realtime import (
     SessionReady,
     ToolCalled,
 )
-from openclaw_voicecall.api.speech import SpeechEdge
 from openclaw_voicecall.errors import VendorError
 from openclaw_voicecall.providers._talking import heard_words
 from openclaw_voicecall.providers.google import wire
+from openclaw_voicecall.providers.google.caller import Caller
+from openclaw_voicecall.providers.google.calls import Calls, Results
 from openclaw_voicecall.providers.google.config import GoogleRealtimeConfig, takes_turns_of_text
 from openclaw_voicecall.providers.google.sound import CallerSound, ModelSound
 
 SILENCE: Final = b"\xff"
 BYTES_PER_MS: Final = 8
+LATE_WORDS: Final = 0.5
+"""Seconds that the words of a reply may come after its last sound. `turnComplete` comes when Gemini thinks that it was
+played, which is too late for the end of it."""
 GOOD_ENDS: Final = ("", "TURN_COMPLETE_REASON_UNSPECIFIED", "NEED_MORE_INPUT")
 
 
@@ -51,16 +54,6 @@ class _Reply:
     """Bytes of mu-law that were given on."""
 
 
-@dataclass(slots=True)
-class _Calls:
-    """Functions that the model called at once, and what they gave."""
-
-    names: dict[str, str]
-    outputs: dict[str, str] = field(default_factory=dict)
-    asked: str = ""
-    answer: bool = False
-
-
 class GeminiLiveSession:
     """The protocol of one session; see `Talk`.
 
@@ -71,7 +64,6 @@ class GeminiLiveSession:
 
     vendor = wire.VENDOR
     goodbye = ""
-    wake_at: float | None = None
 
     def __init__(self, config: GoogleRealtimeConfig, request: RealtimeRequest) -> None:
         self.ready = False
@@ -94,13 +86,16 @@ class GeminiLiveSession:
         """Whether the rest of the model's turn is dropped."""
         self._interrupted = False
         """Whether the turn was interrupted and its `turnComplete` is still to come."""
+        self._generated = False
+        """Whether all of the turn is here and its `turnComplete` is still to come: the model lets it be played."""
+        self._breaks = False
+        """Whether a message of ours breaks off what the model does, so that the caller did not."""
+        self._ends_at: float | None = None
+        """When a reply that is here as a whole gets no more words."""
         self._early_words = ""
         """What the model says in a turn that has made no sound yet."""
-        self._calls: _Calls | None = None
-        self._heard: str | None = None
-        """What the caller says, while it is not final."""
-        self._turn = 0
-        self._speaking = False
+        self._calls = Calls()
+        self._caller = Caller(self._events)
         self._note = ""
 
     def connected(self) -> None:
@@ -114,11 +109,20 @@ class GeminiLiveSession:
 
     def take_events(self) -> list[RealtimeEvent]:
         """What happened and was not told yet."""
-        taken, self._events = self._events, []
+        taken = list(self._events)
+        self._events.clear()
         return taken
 
+    @property
+    def wake_at(self) -> float | None:
+        """When a reply is to end whose `turnComplete` is still to come."""
+        return self._ends_at
+
     def wake(self, now: float) -> None:
-        """Never asked for."""
+        """End a reply that is here as a whole."""
+        if self._ends_at is not None and now >= self._ends_at:
+            self._end_reply("completed")
+            self._next()
 
     def closed(self, code: int | None, reason: str) -> VendorError:
         """The error for a socket that Google closed."""
@@ -163,19 +167,17 @@ class GeminiLiveSession:
 
     def give_result(self, call: str, output: str, *, asked: str, answer: bool) -> None:
         """The result of a function. All results of one message of calls go back together."""
-        calls = self._calls
-        if calls is None or call not in calls.names or call in calls.outputs:
-            if asked:  # the model called it off, so nothing follows
-                self._events.append(ReplyEnded(self._new_id(), "cancelled", "called off", asked))
-            return
-        calls.outputs[call] = output
-        calls.asked = asked or calls.asked
-        calls.answer = calls.answer or answer
-        self._return_results()
+        if self._calls.give(call, output, asked=asked, answer=answer):
+            self._next()
+        elif answer and (name := self._calls.take_wanted(call)):
+            self._ask(f"The function {name} has given this: {output}\nTell the caller what follows.", asked)
+        elif asked:  # the caller has called it off, so nothing follows
+            self._events.append(ReplyEnded(self._new_id(), "cancelled", "called off", asked))
 
     def receive(self, message: str | bytes, now: float) -> None:
         """Take a message of Google's. One that is not understood says nothing."""
         parsed = wire.parsed(message)
+        self.wake(now)
         takers: Mapping[str, Callable[[dict[str, Any]], None]] = {
             "setupComplete": self._set_up,
             "serverContent": self._content,
@@ -187,6 +189,8 @@ class GeminiLiveSession:
         for key, take in takers.items():
             if (value := wire.part(parsed, key)) is not None:
                 take(value)
+        if self._generated and self._reply is not None and self._ends_at is None:
+            self._ends_at = now + LATE_WORDS
 
     def _set_up(self, confirmed: dict[str, Any]) -> None:
         if self.ready:
@@ -202,54 +206,35 @@ class GeminiLiveSession:
         interim = wire.text(wire.part(content, "interimInputTranscription"), "text")
         heard = wire.part(content, "inputTranscription")
         if interim or heard:
-            self._hear(wire.text(heard, "text"), interim, finished=(heard or {}).get("finished") is True)
+            over_model = self._reply is not None
+            self._caller.words(wire.text(heard, "text"), interim, over_model=over_model)
+            if (heard or {}).get("finished") is True:
+                self._caller.finish()
         if content.get("interrupted") is True:
             self._interrupt()
         self._speak(wire.sound(content), wire.text(wire.part(content, "outputTranscription"), "text"))
         if content.get("generationComplete") is True:
-            self._finish_caller()
+            self._caller.finish()
             self._flush()
+            self._generated = True
         if content.get("turnComplete") is True:
             self._complete(wire.text(content, "turnCompleteReason"))
-
-    def _hear(self, text: str, interim: str, *, finished: bool) -> None:
-        if self._heard is None:
-            if not (text + interim).strip():
-                return
-            self._turn += 1
-            self._heard = ""
-        if self._reply is None:
-            self._edge(True)
-        self._heard += text
-        self._events.append(CallerSaid(f"caller_{self._turn}", (self._heard + interim).strip(), False))
-        if finished:
-            self._finish_caller()
-
-    def _finish_caller(self) -> None:
-        """What the caller said is final: a transcript may come late, but not after the turn that answers it."""
-        if self._heard is not None:
-            self._events.append(CallerSaid(f"caller_{self._turn}", self._heard.strip(), True))
-            self._heard = None
-
-    def _edge(self, speaking: bool) -> None:
-        if self._speaking != speaking:
-            self._speaking = speaking
-            self._events.append(SpeechEdge(speaking))
 
     def _activity(self, activity: dict[str, Any]) -> None:
         match activity.get("voiceActivityType"):
             case "ACTIVITY_START":
-                self._edge(True)
+                self._caller.speaks()
             case "ACTIVITY_END":
-                self._edge(False)
+                self._caller.pauses()
 
     def _interrupt(self) -> None:
-        """The caller spoke over the model; or a text of ours did, after a cut."""
-        ours, self._muted = self._muted, False
+        """The caller spoke over the model; or a text of ours did, where it may: see `_next`."""
+        ours, self._breaks = self._breaks, False
+        self._muted = self._generated = False
         self._interrupted, self._early_words = True, ""
-        self._finish_caller()
+        self._caller.finish()
         if not ours:
-            self._edge(True)
+            self._caller.speaks()
             self._ask_failed("cancelled", "interrupted")
         self._end_reply("cancelled")
 
@@ -272,8 +257,8 @@ class GeminiLiveSession:
             self._events.append(ReplyText(reply.id, reply.item, words))
 
     def _begin_reply(self) -> None:
-        self._interrupted = False
-        self._edge(False)
+        self._interrupted = self._generated = self._breaks = False
+        self._caller.pauses()
         asked, self._asked = self._asked or "", None
         self._reply = reply = _Reply(self._new_id(), f"item_{self._count}", asked)
         self._events.append(ReplyBegan(reply.id, asked))
@@ -289,7 +274,7 @@ class GeminiLiveSession:
             self._events.append(ReplyAudio(reply.id, reply.item, rest))
 
     def _end_reply(self, status: str, detail: str = "") -> None:
-        reply, self._reply = self._reply, None
+        reply, self._reply, self._ends_at = self._reply, None, None
         if reply is None:
             return
         if status == "completed":
@@ -306,14 +291,14 @@ class GeminiLiveSession:
 
     def _complete(self, reason: str) -> None:
         """The model's turn is over. The one of an interrupted or cut reply tells nothing new."""
-        self._finish_caller()
-        if self._interrupted or self._muted:
-            self._interrupted = self._muted = False
-        elif self._reply is not None:
+        if not self._interrupted:  # else the caller goes on speaking
+            self._caller.finish()
+        if self._reply is not None and not self._interrupted:
             good = reason in GOOD_ENDS
             self._end_reply("completed" if good else "failed", "" if good else reason)
-        else:
+        elif not (self._interrupted or self._muted or self._generated):
             self._ask_failed("incomplete", reason or "the model said nothing")
+        self._interrupted = self._muted = self._generated = self._breaks = False
         self._early_words = ""
         self._next()
 
@@ -325,7 +310,7 @@ class GeminiLiveSession:
         }
         if not wanted:
             return
-        self._finish_caller()
+        self._caller.finish()
         if self._reply is None:
             self._begin_reply()
         reply = self._reply.id if self._reply else ""
@@ -333,37 +318,14 @@ class GeminiLiveSession:
         for name, each in wanted.items():
             arguments = json.dumps(wire.part(each, "args") or {})
             self._events.append(ToolCalled(name, wire.text(each, "name"), arguments, reply))
-        names = {name: wire.text(each, "name") for name, each in wanted.items()}
-        if self._calls is None:
-            self._calls = _Calls(names)
-        else:
-            self._calls.names.update(names)
+        self._calls.add({name: wire.text(each, "name") for name, each in wanted.items()})
         self._end_reply("completed")
 
     def _called_off(self, cancellation: dict[str, Any]) -> None:
         ids = cancellation.get("ids")
-        calls = self._calls
-        if calls is None or not isinstance(ids, list):
-            return
-        for call in ids:
+        for call in ids if isinstance(ids, list) else []:
             if isinstance(call, str):
-                calls.names.pop(call, None)
-                calls.outputs.pop(call, None)
-        self._return_results()
-
-    def _return_results(self) -> None:
-        calls = self._calls
-        if calls is None or len(calls.outputs) < len(calls.names):
-            return
-        self._calls = None
-        if calls.outputs:
-            outputs = [(call, calls.names[call], output) for call, output in calls.outputs.items()]
-            self._send(wire.results(outputs))
-            # Gemini goes on by itself after a result; where nobody wants it to, that is not heard.
-            self._muted = not calls.answer
-            self._asked = calls.asked if calls.answer else None
-        elif calls.asked:
-            self._events.append(ReplyEnded(self._new_id(), "cancelled", "called off", calls.asked))
+                self._calls.call_off(call, wanted=self._asked is not None)
         self._next()
 
     def _go_away(self, notice: dict[str, Any]) -> None:
@@ -374,14 +336,31 @@ class GeminiLiveSession:
         self._next()
 
     def _next(self) -> None:
-        """Give the model the next text, once it is silent. A text in the middle of a reply would break it off."""
-        busy = self._reply is not None or self._asked is not None or self._calls is not None
-        if not self.ready or busy or not self._asks:
-            return
-        text, self._asked = self._asks.popleft()
-        if self._note:
-            text, self._note = f"{self._note}\n{text}", ""
-        self._send(wire.words(self._model, text))
+        """Give the model what it is to have next, once it is silent.
+
+        A text breaks off what the model does. That is right where it says what was cut, where it only waits until its
+        reply must have been played, and where it waits for a function that takes its time.
+        """
+        while self.ready and self._reply is None and self._asked is None:
+            if (results := self._calls.take_results()) is not None:
+                self._return(results)
+            elif self._asks:
+                text, self._asked = self._asks.popleft()
+                if self._note:
+                    text, self._note = f"{self._note}\n{text}", ""
+                self._breaks = self._muted or self._generated or self._calls.are_under_way
+                self._send(wire.words(self._model, text))
+            else:
+                break
+
+    def _return(self, results: Results) -> None:
+        if results.outputs:
+            self._send(wire.results(results.outputs))
+            # Gemini goes on by itself after a result; where nobody wants it to, that is not heard.
+            self._muted = not results.answer
+            self._asked = results.asked if results.answer else None
+        elif results.asked:
+            self._events.append(ReplyEnded(self._new_id(), "cancelled", "called off", results.asked))
 
     def _remember(self, heard: str) -> None:
         """Tell the model what was heard: at once where it takes such notes, else with the next text it is given."""
@@ -391,6 +370,7 @@ class GeminiLiveSession:
             f"(You were interrupted. Of what you said last the caller has heard {what}. Do not answer this.)"
         )
         if takes_turns_of_text(self._model):
+            self._breaks = self._muted
             self._send(wire.note(text))
         else:
             self._note = text

@@ -101,6 +101,7 @@ def voicecall_register_carriers(register: "Callable[[CarrierSpec], None]") -> No
         clear=False,
         dtmf_out="none",
         transfer=True,
+        transfer_proven=True,
         explicit_answer=True,
         signature_headers=SIGNATURE_HEADERS,
         webhook_types=("application/json",),

@@ -74,6 +74,10 @@ class Phase(StrEnum):
     READY = "ready"
 
 
+class LineLost(VendorRejected):
+    """The session has lost the audio format of its SIP call, and nothing brings it back."""
+
+
 class VoiceSession:
     """What one socket carries: take messages to send and events to tell after every call of a method.
 
@@ -250,7 +254,7 @@ class VoiceSession:
         """On a SIP line nobody may touch the formats that were negotiated: the caller would hear static.
 
         Raises:
-            VendorRejected: They were changed, or are those of a session that no call was set up for.
+            LineLost: They were changed, or are those of a session that no call was set up for.
         """
         found = formats(echo)
         if not self._settings.sip or not found:
@@ -258,7 +262,7 @@ class VoiceSession:
         changed = self._formats and found != self._formats
         unset = self._accept_refused is not None and not set(found) <= _PHONE_FORMATS
         if changed or unset:
-            raise VendorRejected(
+            raise LineLost(
                 f"OpenAI lost the audio format of the call ({', '.join(found)}): the caller hears static",
                 vendor=VENDOR,
                 operation=SET_UP,

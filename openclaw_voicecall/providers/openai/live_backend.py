@@ -4,7 +4,7 @@ It is a model of the Responses API that OpenAI runs itself; its events come one 
 types/live/response_event.py, types/responses/).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,14 +29,19 @@ class Backend:
         """By response."""
         self._response = ""
 
-    def receive(self, event: Mapping[str, Any]) -> list[RealtimeEvent]:
-        """Take a `response.event`; what it means to us."""
+    def receive(self, event: Mapping[str, Any], reply: Callable[[], str]) -> list[RealtimeEvent]:
+        """Take a `response.event`; what it means to us.
+
+        Args:
+            event: As it came.
+            reply: Gives the id of the reply in which a function is called.
+        """
         inner = _object(event, "event")
         match inner.get("type"):
             case "response.created":
                 self._response = _text(_object(inner, "response"), "id")
             case "response.output_item.done":
-                return self._item_done(_object(inner, "item"))
+                return self._item_done(_object(inner, "item"), reply)
             case "response.failed":
                 failure = refusal(_object(inner, "response").get("error"), "help")
                 return [VendorComplained("delegation", str(failure))]
@@ -60,12 +65,12 @@ class Backend:
         del self._calls[response]
         return calls.answer, calls.asked
 
-    def _item_done(self, item: Mapping[str, Any]) -> list[RealtimeEvent]:
+    def _item_done(self, item: Mapping[str, Any], reply: Callable[[], str]) -> list[RealtimeEvent]:
         call, name = _text(item, "call_id"), _text(item, "name")
         if item.get("type") != "function_call" or not call or not name or self.is_waited_for(call):
             return []
         self._calls.setdefault(self._response, _Calls()).waiting.add(call)
-        return [ToolCalled(call, name, _text(item, "arguments"), self._response)]
+        return [ToolCalled(call, name, _text(item, "arguments"), reply())]
 
 
 def _text(event: Mapping[str, Any], key: str) -> str:

@@ -8,11 +8,14 @@ from openclaw_voicecall.api.realtime import RealtimeRequest, RealtimeSession
 from openclaw_voicecall.providers._http import socket_address
 from openclaw_voicecall.providers._talking import READY_LIMIT, open_talk
 from openclaw_voicecall.providers.openai.account import Account
-from openclaw_voicecall.providers.openai.live_session import GptLiveSession, Granted, Pauses
+from openclaw_voicecall.providers.openai.live_session import GptLiveSession
 from openclaw_voicecall.providers.openai.live_settings import (
     DEFAULT_DELEGATE,
+    DEFAULT_PAUSES,
     PATH,
+    Granted,
     LiveConfig,
+    Pauses,
     session_start,
     voice_of,
 )
@@ -37,7 +40,7 @@ class GptLiveModel:
         clock: Clock,
         *,
         delegate: str = DEFAULT_DELEGATE,
-        pauses: Pauses = Pauses(),
+        pauses: Pauses = DEFAULT_PAUSES,
         ready_limit: float = READY_LIMIT,
     ) -> None:
         self._account = account

@@ -39,6 +39,7 @@ from openclaw_voicecall.providers._messages import json_object
 from openclaw_voicecall.providers._talking import heard_words
 from openclaw_voicecall.providers.openai import live_settings
 from openclaw_voicecall.providers.openai.live_backend import Backend
+from openclaw_voicecall.providers.openai.live_settings import Granted, Pauses
 from openclaw_voicecall.providers.openai.refusals import VENDOR, refusal, without_keys
 
 OPERATION: Final = "talk"
@@ -48,26 +49,6 @@ _SILENT: Final = bytes([*range(0x78, 0x80), *range(0xF8, 0x100)])
 _NO_TOOL: Final = (
     "There is nobody to ask and nothing to look up. Answer from what you know, or say that you cannot."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Pauses:
-    """How long nothing must come until something counts as over, in seconds."""
-
-    caller: float = 0.8
-    """Words of the caller."""
-    reply: float = 1.0
-    """Sound and words of a reply: more than a speaker's breath."""
-    cut: float = 0.4
-    """Sound of a reply that was cut, which is thrown away: what follows may be the next one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """What a session must have been given before it may be talked on; an empty word for what may be anything."""
-
-    encoding: str
-    voice: str
 
 
 @dataclass(slots=True)
@@ -95,7 +76,7 @@ class GptLiveSession:
     vendor = VENDOR
     goodbye = json.dumps(live_settings.close())
 
-    def __init__(self, start: str, granted: Granted, clock: Clock, pauses: Pauses = Pauses()) -> None:
+    def __init__(self, start: str, granted: Granted, clock: Clock, pauses: Pauses) -> None:
         self.ready = False
         self._start = start
         self._granted = granted
@@ -245,7 +226,8 @@ class GptLiveSession:
         told = session if isinstance(session, dict) else {}
         encoding, voice = live_settings.granted(told)
         wanted = self._granted
-        if (wanted.encoding and encoding != wanted.encoding) or (wanted.voice and voice != wanted.voice):
+        # What is not told is not contradicted: a voice of one's own, for one, is no word.
+        if (encoding or wanted.encoding) != wanted.encoding or (voice or wanted.voice) != wanted.voice:
             raise VendorRejected(
                 f"OpenAI started the session with {encoding or 'no encoding'} and the voice {voice or 'none'} "
                 f"instead of {wanted.encoding} and {wanted.voice}",
@@ -289,7 +271,7 @@ class GptLiveSession:
         self._go_on_talking(now)
         self._tell(self._reply, words)
 
-    def _go_on_talking(self, now: float) -> None:
+    def _go_on_talking(self, now: float) -> _Reply:
         if self._reply is None:
             asked, self._asked = self._asked or "", None
             self._count += 1
@@ -301,6 +283,7 @@ class GptLiveSession:
                 self._tell(self._reply, self._early_words)
                 self._early_words = ""
         self._reply.until = now + self._pauses.reply
+        return self._reply
 
     def _tell(self, reply: _Reply, words: str) -> None:
         reply.said += words
@@ -338,7 +321,13 @@ class GptLiveSession:
                 self._send(live_settings.commentary(self._name("help"), _NO_TOOL, name))
 
     def _helped(self, event: dict[str, Any], now: float) -> None:
-        self._events += self._backend.receive(event)
+        def reply() -> str:
+            """Only in a reply can a function be called, said or not; in one that was cut, in vain."""
+            if self._dropping is not None and self._past:
+                return self._past[-1].id
+            return self._go_on_talking(now).id
+
+        self._events += self._backend.receive(event, reply)
 
     def _closed(self, event: dict[str, Any], now: float) -> None:
         reason = _text(event, "reason")

@@ -6,6 +6,7 @@ session refuses fields it does not know. Voice, audio format and instructions ca
 
 import base64
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from openclaw_voicecall.api.realtime import ModelTool, RealtimeRequest
@@ -19,6 +20,29 @@ PCMU: Final = {"type": "audio/pcmu", "rate": 8000}
 HISTORY_LIMIT: Final = 128
 """Messages of history that a session takes."""
 PATH: Final = "/live/sessions"
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """How long nothing must come until something counts as over, in seconds."""
+
+    caller: float = 0.8
+    """Words of the caller."""
+    reply: float = 1.0
+    """Sound and words of a reply: more than a speaker's breath."""
+    cut: float = 0.4
+    """Sound of a reply that was cut, which is thrown away: what follows may be the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What a session must have been given before it may be talked on."""
+
+    encoding: str
+    voice: str
+
+
+DEFAULT_PAUSES: Final = Pauses()
 
 
 class LiveConfig(Protocol):

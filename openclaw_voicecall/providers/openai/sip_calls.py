@@ -5,8 +5,8 @@ request is repeated here: OpenAI may have carried it out.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import httpx2
@@ -38,10 +38,14 @@ class SipCalls:
     Args:
         account: Whose key is used.
         client: The SDK's client.
+        pauses: Seconds between attempts to reach a call that was just taken.
     """
 
-    def __init__(self, account: Account, client: openai.AsyncOpenAI) -> None:
+    def __init__(
+        self, account: Account, client: openai.AsyncOpenAI, pauses: Sequence[float] = PAUSES
+    ) -> None:
         self._account = account
+        self._pauses = tuple(pauses)
         self._calls = client.with_options(max_retries=0, timeout=REQUEST_LIMIT).realtime.calls
 
     async def accept(self, call: str, body: Mapping[str, Any]) -> None:
@@ -56,14 +60,19 @@ class SipCalls:
         """Ask for the caller to be handed over to a `tel:` or `sip:` address."""
         await _asked("transfer the call", self._calls.refer(call, target_uri=target))
 
-    async def hang_up(self, call: str) -> None:
-        """End a call."""
+    async def hang_up(self, call: str, *, fresh: bool = False) -> None:
+        """End a call; a fresh one, that was just taken, is given a moment to appear."""
+        for pause in self._pauses if fresh else ():
+            with suppress(CallIsGone):
+                await _asked("end the call", self._calls.hangup(call))
+                return
+            await asyncio.sleep(pause)
         await _asked("end the call", self._calls.hangup(call))
 
     @asynccontextmanager
     async def sideband(self, call: str, *, fresh: bool) -> AsyncIterator[VendorSocket]:
         """Open the socket that steers a call; a fresh one, that was just taken, is given a moment to appear."""
-        pauses = list(PAUSES) if fresh else []
+        pauses = list(self._pauses) if fresh else []
         while True:
             try:
                 async with self._open(call, REQUEST_LIMIT) as socket:

@@ -43,11 +43,11 @@ from openclaw_voicecall.errors import (
 from openclaw_voicecall.providers._socket import VendorSocket
 from openclaw_voicecall.providers.openai import sip_webhooks
 from openclaw_voicecall.providers.openai.account import account
-from openclaw_voicecall.providers.openai.conversation import TALK, VoiceSession
+from openclaw_voicecall.providers.openai.conversation import TALK, LineLost, VoiceSession
 from openclaw_voicecall.providers.openai.refusals import VENDOR
-from openclaw_voicecall.providers.openai.sip_calls import UNDECIDED, SipCalls, open_client
+from openclaw_voicecall.providers.openai.sip_calls import PAUSES, UNDECIDED, SipCalls, open_client
 from openclaw_voicecall.providers.openai.sip_config import SECTION, OpenAISipConfig
-from openclaw_voicecall.providers.openai.sip_legs import Leg, Legs
+from openclaw_voicecall.providers.openai.sip_legs import Legs
 from openclaw_voicecall.providers.openai.voice_line import VoiceLimits, open_voice
 from openclaw_voicecall.providers.openai.voice_settings import accept_body, voice_settings
 
@@ -65,6 +65,8 @@ class SipLimits:
     """From OpenAI's consent to a transfer until the call must have left."""
     look: float = 1.0
     """Between two looks whether it has, where no socket would tell."""
+    pauses: tuple[float, ...] = PAUSES
+    """Between attempts to reach a call that was just taken."""
 
 
 class OpenAISipCarrier:
@@ -147,19 +149,28 @@ class OpenAISipCarrier:
         @asynccontextmanager
         async def connect() -> AsyncIterator[VendorSocket]:
             doubt = None
+            if known is not None and known.lost:
+                raise VendorRejected(known.lost, vendor=VENDOR, operation=TALK)
             if known is None:
                 doubt = await self._accept(call, accept_body(settings, attends=session.attends))
             taken = self._legs.take(call)
             try:
                 async with self._calls.sideband(call, fresh=known is None) as socket:
+                    taken.seen = True
                     taken.lines += 1
                     try:
                         yield socket
+                    except LineLost as error:
+                        taken.lost = str(error)
+                        raise
                     finally:
                         taken.lines -= 1
-            except CallIsGone as error:
+            except CallIsGone:
+                if doubt is not None:
+                    self._legs.drop(call)
+                    raise doubt from None
                 taken.over.set()
-                raise (doubt or error) from error
+                raise
 
         async def closed(error: VendorError) -> tuple[Sequence[RealtimeEvent], VendorError]:
             return await self._closed(call, error)
@@ -173,13 +184,22 @@ class OpenAISipCarrier:
 
     async def hang_up(self, leg: LegRef) -> None:
         """End the leg. A leg that is gone already counts as ended. Raises `VendorError`."""
-        if not leg.carrier_call_id:
+        call = leg.carrier_call_id
+        if not call:
             return
-        with suppress(CallIsGone):
-            await self._calls.hang_up(leg.carrier_call_id)
-        self._over(leg.carrier_call_id)
+        known = self._legs.find(call)
+        try:
+            await self._calls.hang_up(call, fresh=known is not None and not known.seen)
+        except CallIsGone:
+            if known is None:  # it may still ring, and OpenAI ends only what was taken
+                with suppress(CallIsGone):
+                    await self._calls.reject(call, DECLINE)
+        if known is not None:
+            known.over.set()
 
-    async def transfer(self, leg: LegRef, to_number: str, *, caller_id: str = "", limit: float = 0.0) -> None:
+    async def transfer(
+        self, leg: LegRef, to_number: str, *, caller_id: str = "", limit: float = 0.0, announce: str = ""
+    ) -> None:
         """Have the trunk hand the far party over, by a SIP REFER; the trunk decides caller id and length.
 
         OpenAI says yes whether or not the trunk hears of it. So the call has to leave within seconds.
@@ -215,7 +235,8 @@ class OpenAISipCarrier:
         if known is not None and known.lines and not known.over.is_set():
             return LegStatus(state="live")
         if (known is not None and known.over.is_set()) or await self._is_over(call):
-            return LegStatus(state="ended" if known is not None else "unknown")
+            # A call that was just taken, or by a process before this one, may be about to appear.
+            return LegStatus(state="ended" if known is not None and known.seen else "unknown")
         return LegStatus(state="live")
 
     async def place_call(self, request: PlaceCall) -> str:
@@ -251,11 +272,13 @@ class OpenAISipCarrier:
 
     async def _accept(self, call: str, body: Mapping[str, object]) -> VendorError | None:
         """Take a call. Returns the failure after which it may be taken all the same. Raises `VendorError`."""
+        self._legs.take(call)  # from here on it may be ours, whatever the answer, so that it can be hung up
         try:
             await self._calls.accept(call, body)
         except VendorError as error:
             if isinstance(error, VendorUnavailable) or error.status in UNDECIDED:
                 return error
+            self._legs.drop(call)
             raise
         return None
 
@@ -272,14 +295,10 @@ class OpenAISipCarrier:
 
     async def _is_over(self, call: str) -> bool:
         over = await self._calls.is_over(call)
-        if over:
-            self._over(call)
-        return over
-
-    def _over(self, call: str) -> None:
-        known: Leg | None = self._legs.find(call)
-        if known is not None:
+        known = self._legs.find(call)
+        if over and known is not None and known.seen:
             known.over.set()
+        return over
 
 
 @asynccontextmanager
@@ -294,7 +313,8 @@ async def open_openai_sip(
     """
     owner = account(config.api_key, config.base_url, section=SECTION)
     async with open_client(owner, webhook_secret(config)) as client:
-        yield OpenAISipCarrier(SipCalls(owner, client), client, config, runtime, limits)
+        calls = SipCalls(owner, client, (limits or SipLimits()).pauses)
+        yield OpenAISipCarrier(calls, client, config, runtime, limits)
 
 
 def webhook_secret(config: OpenAISipConfig) -> str:

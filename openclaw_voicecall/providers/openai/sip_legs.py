@@ -21,6 +21,10 @@ class Leg:
     """Monotonic seconds."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it is known to be over."""
+    seen: bool = False
+    """Whether it was steered, so that it did come about."""
+    lost: str = ""
+    """Why no socket can help it any more."""
     lines: int = 0
     """Sockets that steer it just now."""
 
@@ -76,6 +80,10 @@ class Legs:
         leg = self._taken.setdefault(call, Leg(self._clock.monotonic()))
         _trim(self._taken)
         return leg
+
+    def drop(self, call: str) -> None:
+        """We did not take this call after all."""
+        self._taken.pop(call, None)
 
     def age(self, leg: Leg | None) -> float:
         """Seconds since a call was taken; 0 for one that is not taken yet."""

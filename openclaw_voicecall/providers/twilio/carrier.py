@@ -23,7 +23,6 @@ from openclaw_voicecall.api.spec import Runtime
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import (
     ConfigError,
-    VendorError,
     VendorRejected,
 )
 from openclaw_voicecall.providers._mediastreams import MediaStreamsCodec
@@ -345,13 +344,13 @@ class TwilioCarrier:
 
     @contextmanager
     def _off_bridge(self, call_id: str) -> Iterator[None]:
-        """Take a call off its bridge, unless that fails: the end of the bridge, which Twilio tells then, is ours."""
+        """Take a call off its bridge, unless Twilio refuses: the end of the bridge, which it tells then, is ours."""
         before = self._bridges.get(call_id)
         if before is not None:
             self._bridges[call_id] = ""
         try:
             yield
-        except VendorError:
+        except VendorRejected:
             if before is not None and call_id in self._bridges:
                 self._bridges[call_id] = before
             raise

@@ -137,6 +137,12 @@ def _name(value: Any, path: str) -> None:
         raise GeminiRefused(f"Invalid function name at '{path}'.")
 
 
+def _audio_only(value: Any, path: str) -> None:
+    """Models that talk by themselves give nothing else."""
+    if value != ["AUDIO"]:
+        raise GeminiRefused(INVALID)
+
+
 def _object(value: Any, path: str) -> None:
     _kind(dict)(value, path)
 
@@ -182,7 +188,7 @@ _SPEECH: Final = _fields(
 )
 _GENERATION: Final = _fields(
     {
-        "responseModalities": _word(["AUDIO"]),  # type: ignore[arg-type]
+        "responseModalities": _audio_only,
         "speechConfig": _SPEECH,
         "temperature": _between(0, 2),
         **dict.fromkeys(("topP", "topK"), _kind(int, float)),

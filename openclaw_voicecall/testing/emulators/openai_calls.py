@@ -45,6 +45,7 @@ class Calls:
         self._troubles: dict[str, SessionRefused] = {}
         """What a sideband is told first."""
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """The trunk and the REST calls."""
@@ -125,9 +126,10 @@ class Calls:
         """End every call."""
         for task in list(self._tasks):
             task.cancel()
-        for leg in list(self._legs.values()):
+        legs = list(self._legs.values())
+        for leg in legs:
             await leg.hang_up()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._closing, *map(SipLeg.close, legs), return_exceptions=True)
 
     async def _trunk(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(timeout=1.0)
@@ -153,8 +155,10 @@ class Calls:
             await leg.run()
         finally:
             del self._legs[call.id]
-            await leg.close()
-            self._emulator.note_change()
+            # By a task of its own: this one is cancelled when the trunk's connection is gone.
+            closing = asyncio.create_task(leg.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
         return socket
 
     def _announce(self, call: Call) -> None:

@@ -132,7 +132,7 @@ class Response:
             if rest:
                 await talk.send(f"response.{kind}.delta", **place, delta=rest)
         await self._close(item, place, kind)
-        if self._fault == "late-deltas" and self.record.status != "completed" and item.spoken:
+        if self._fault == "late-deltas" and self._broken and item.spoken and talk.line is None:
             talk.spawn(self._straggle(place, audio[item.audio_ms * BYTES_PER_MS :], step))
 
     async def _sound(self, place: Mapping[str, Any], item: Item, piece: bytes) -> None:

@@ -165,6 +165,7 @@ class SipLeg:
             for watcher in list(self.talk.watchers):
                 await watcher.drop(1000)
             await self.talk.finish()
+        self._emulator.note_change()
 
     async def _take(self, message: WSMessage) -> None:
         if message.type is WSMsgType.BINARY:

@@ -100,9 +100,7 @@ class VoiceConnection:
 
     async def tell(self, name: str, fields: Mapping[str, Any]) -> None:
         """Send an event of the session."""
-        # What a caller hears on a SIP line goes over the line.
-        if self._talk.line is None or name != "response.output_audio.delta":
-            await self._write(json.dumps(fields))
+        await self._write(json.dumps(fields))
 
     async def drop(self, code: int | None) -> None:
         """Close, or break off where there is no code."""

@@ -75,13 +75,11 @@ class Call:
         self.said_by_carrier: list[str] = []
         self.played_digits = ""
         self.transferred_to = ""
-        """The number or SIP address that was dialled last."""
         self.said_to_transferee: list[str] = []
         """What the carrier said to whoever answered a transfer, before the two were connected."""
         self.refers: list[str] = []
         """Targets of the transfers that a SIP side asked for."""
         self.sip_leg: TrunkLeg | None = None
-        """The SIP side, while the call is connected with one."""
         self.keys: deque[str] = deque()
         """Pressed while a `<Gather>` may listen."""
         self.phone: Person | None = None

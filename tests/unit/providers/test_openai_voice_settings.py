@@ -11,6 +11,8 @@ from pydantic import ValidationError
 
 from openclaw_voicecall.api.realtime import ModelTool, RealtimeRequest
 from openclaw_voicecall.api.responder import Line
+from openclaw_voicecall.config.environment import fill_from_openclaw_names
+from openclaw_voicecall.config.schema import build_config_model
 from openclaw_voicecall.errors import VendorRejected
 from openclaw_voicecall.providers.openai.accept_check import accept_problems, sdk_problems
 from openclaw_voicecall.providers.openai.sip_config import OpenAISipConfig, sip_notices
@@ -240,3 +242,14 @@ def test_the_sip_section_is_that_of_the_model_and_more():
     assert (config.voice_name, config.trunk, config.sip_host) == ("cedar", "twilio", "sip.api.openai.com")
     assert sip_notices(config) == []
     assert "projectId" in " ".join(sip_notices(OpenAISipConfig()))
+
+
+def test_the_section_of_the_carrier_stands_at_the_top_and_takes_its_secrets_from_the_environment():
+    model = build_config_model({"openai-sip": OpenAISipConfig})
+    tree = {"provider": "openai-sip", "openai-sip": {"projectId": "proj_1", "speakerVoice": "cedar"}}
+    env = {"OPENAI_API_KEY": "sk-1", "OPENAI_WEBHOOK_SECRET": "whsec_eA=="}
+    config = model.model_validate(fill_from_openclaw_names(tree, model, env))
+    given = config.carrier_settings("openai-sip")
+    assert given.api_key.get_secret_value() == "sk-1"
+    assert given.webhook_secret.get_secret_value() == "whsec_eA=="
+    assert given.voice_name == "cedar"

@@ -1,5 +1,6 @@
 """What Twilio is told to do: well-formed TwiML that says just that."""
 
+from urllib.parse import parse_qsl
 from xml.etree import ElementTree
 
 import pytest
@@ -7,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twilio.twiml.voice_response import Connect, Dial, Gather, VoiceResponse
 
+from openclaw_voicecall.errors import ConfigError
 from openclaw_voicecall.providers.twilio import twiml
+from openclaw_voicecall.testing.emulators.twilio_twiml import read_sip_address
 
 pytestmark = pytest.mark.unit
 
@@ -121,6 +124,119 @@ def test_a_transfer_dials_the_number_and_tells_what_became_of_it():
     )
 
 
+def test_an_announced_transfer_whispers_and_reports_nothing_by_itself():
+    text = twiml.transfer("+15550003333", over_url="https://h/o", whisper_url="https://h/w?a=1&b=2")
+    (dial,) = verbs(text)
+    assert dial[1] == {"action": "https://h/o", "method": "POST", "timeout": "30", "answerOnBridge": "true"}
+    (number,) = ElementTree.fromstring(text).find("Dial")
+    assert number.attrib == {"url": "https://h/w?a=1&b=2", "method": "POST"}
+
+
+def test_a_whisper_says_what_it_is_about_waits_for_any_key_and_hangs_up_without_one():
+    text = twiml.whisper("Ann & <Bob> are calling.", take_url="https://h/t", timeout=7)
+    assert [verb[0] for verb in verbs(text)] == ["Gather", "Hangup"]
+    assert verbs(text)[0][1] == {
+        "input": "dtmf",
+        "action": "https://h/t",
+        "method": "POST",
+        "numDigits": "1",
+        "finishOnKey": "",
+        "timeout": "7",
+    }
+    said = [verb.text for verb in ElementTree.fromstring(text).find("Gather")]
+    assert said == ["Ann & <Bob> are calling.", twiml.TAKE_PROMPT]
+    assert [verb.text for verb in ElementTree.fromstring(twiml.whisper("", take_url="u")).find("Gather")] == [
+        twiml.TAKE_PROMPT
+    ]
+
+
+def test_a_whisper_is_no_longer_than_twilio_says_things():
+    (said, _) = ElementTree.fromstring(twiml.whisper("word " * 2000, take_url="u")).find("Gather")
+    assert len(said.text) <= 4096
+
+
+def bridge(uri="sip:proj_1@sip.api.openai.com;transport=tls", headers=None, **more):
+    return twiml.bridge(uri, headers or {}, over_url="https://h/o", refer_url="https://h/r?a=1&b=2", **more)
+
+
+def test_a_bridge_connects_with_a_sip_address_and_its_headers():
+    text = bridge(headers={"X-Call-Token": "a b&c=d;", "X-B": "1"}, caller_id="+15550001111")
+    (dial,) = verbs(text)
+    assert dial[:2] == (
+        "Dial",
+        {
+            "action": "https://h/o",
+            "method": "POST",
+            "timeout": "30",
+            "answerOnBridge": "true",
+            "referUrl": "https://h/r?a=1&b=2",
+            "referMethod": "POST",
+            "callerId": "+15550001111",
+        },
+    )
+    (sip,) = ElementTree.fromstring(text).find("Dial")
+    assert (sip.tag, sip.attrib) == ("Sip", {})
+    assert sip.text == ("sip:proj_1@sip.api.openai.com;transport=tls?X-Call-Token=a%20b%26c%3Dd%3B&X-B=1")
+
+
+def test_words_before_a_bridge_are_said_first():
+    assert [verb[0] for verb in verbs(bridge(first_text="This call is recorded."))] == ["Say", "Dial"]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "proj_1@sip.api.openai.com",
+        "https://sip.api.openai.com",
+        "sip:sip.api.openai.com",
+        "sip:a@host?X-A=1",
+        "sip:a@host;transport=tls&x",
+        "sip:a b@host",
+        "sip:a@host\r\nX: y",
+        "sip:a<b>@host",
+        "sip:" + "a" * 250 + "@host",
+    ],
+)
+def test_an_address_that_twilio_would_not_call_is_refused(uri):
+    with pytest.raises(ConfigError, match="not a SIP address"):
+        bridge(uri)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Call-Token": "a"},
+        {"X-": "a"},
+        {"X-A B": "a"},
+        {"X-A": ""},
+        {"X-A": "a\r\nVia: b"},
+        {"X-A": "ü"},
+        {"X-A\n": "a"},
+        {"X-A": "a" * 1100},
+    ],
+)
+def test_a_header_that_twilio_would_not_pass_on_is_refused_without_its_value(headers):
+    with pytest.raises(ConfigError) as refused:
+        bridge(headers=headers)
+    assert not any(len(value) > 5 and value in str(refused.value) for value in headers.values())
+
+
+@given(
+    st.dictionaries(st.from_regex(r"X-[A-Za-z0-9-]{1,12}", fullmatch=True), st.text(max_size=40), max_size=4)
+)
+def test_whatever_the_headers_hold_they_arrive_as_they_are_or_not_at_all(headers):
+    try:
+        text = bridge(headers=headers)
+    except ConfigError:
+        return
+    (sip,) = ElementTree.fromstring(text).find("Dial")
+    assert dict(parse_qsl(sip.text.partition("?")[2], strict_parsing=bool(headers))) == headers
+    address, problems = read_sip_address(sip.text)
+    assert problems == []
+    assert dict(address.headers) == headers
+
+
 def test_the_documents_are_those_of_twilios_own_builder():
     response, connect = VoiceResponse(), Connect()
     connect.stream(url="wss://h/s")
@@ -165,6 +281,21 @@ def test_the_documents_are_those_of_twilios_own_builder():
     response.append(dial)
     built = twiml.transfer("+15550003333", over_url="https://h/o", news_url="https://h/n")
     assert ElementTree.canonicalize(built) == ElementTree.canonicalize(str(response))
+    response, dial = (
+        VoiceResponse(),
+        Dial(
+            action="https://h/o",
+            method="POST",
+            timeout=30,
+            answer_on_bridge=True,
+            refer_url="https://h/r?a=1&b=2",
+            refer_method="POST",
+        ),
+    )
+    dial.sip("sip:a@host;transport=tls?X-A=1&X-B=2")
+    response.append(dial)
+    built = bridge("sip:a@host;transport=tls", {"X-A": "1", "X-B": "2"})
+    assert ElementTree.canonicalize(built) == ElementTree.canonicalize(str(response))
 
 
 @given(st.text())
@@ -174,5 +305,6 @@ def test_whatever_is_said_the_document_stays_readable(words):
         twiml.stream("wss://h/s", words, "https://h/o"),
         twiml.say(words, then_url="https://h/p"),
         twiml.say_and_gather(words, action_url="https://h/a", retry_url="https://h/b"),
+        twiml.whisper(words, take_url="https://h/t"),
     ):
         ElementTree.fromstring(text.encode("utf-8"))
