@@ -221,7 +221,7 @@ class RealtimeSession(Protocol):
         Args:
             call: Of `ToolCalled`.
             output: The result as text.
-            asked: The name of the reply that follows from it.
+            asked: The name of the reply that follows from it; of several results, the last that wants an answer has it.
             answer: Whether the model has anything to say about it.
         """
         ...

@@ -121,7 +121,12 @@ def equip(
     agent = asks_agent(config, plan)
     if way == "remote":
         line = engines.remote[record.carrier]
-        parts.remote = legs = RemoteLegs(line, record.call_id, are_the_call=capabilities.media == "remote")
+        parts.remote = legs = RemoteLegs(
+            line,
+            record.call_id,
+            are_the_call=capabilities.media == "remote",
+            again=session.takeover.bridge_again,
+        )
         parts.speaking = remote = RemoteVoice(
             post=session.post,
             note=session.note,

@@ -131,6 +131,9 @@ class CarrierDesk:
             # The first write has the carrier's id: should this process die now, the leg is found by it.
             wish = CallWish(carrier_call_id=event.carrier_call_id, talks=admitted)
             entry = await self._maker.make(offer, wish)
+        legs = entry.session.parts.remote
+        if legs is not None and legs.are_the_call:
+            legs.joined(event.carrier_call_id)
         entry.session.detail = why
         entry.session.leg_open = admitted
         entry.busy = busy

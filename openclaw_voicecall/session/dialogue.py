@@ -257,7 +257,7 @@ class Dialogue:
         except StaticOnLine as error:
             data = {"hop": HOP, "direction": "agent", "provider": line.name, "detail": str(error)}
             self._note("line-static", data)
-            self._replies.silence(event.reply)
+            self._replies.silence(event.reply, str(error))
             self._keeper.give_up(str(error))
 
     def _attend(self, attends: bool) -> None:

@@ -102,11 +102,16 @@ class Replies:
                     self._stage.voice.forget(stretch.utterance)
                 stretch.sound.end("interrupted")
 
-    def silence(self, reply_id: str) -> None:
-        """What of this reply was not heard must not be heard."""
+    def silence(self, reply_id: str, why: str) -> None:
+        """What of this reply was not heard must not be heard, and what sounded of it were no words."""
         reply = self._replies.get(reply_id)
-        if reply is not None and reply.turn is not None:
-            self._stage.silence(reply.turn.number)
+        if reply is None or reply.turn is None:
+            return
+        stretches = [stretch for each in reply.turn.replies for stretch in each.stretches.values()]
+        dropped = [each.utterance for each in stretches if self._stage.heard_of(each.utterance) is not None]
+        self._stage.silence(reply.turn.number)
+        for utterance in dropped:
+            self._post(e.UtteranceFailed(utterance, why, partly=True))
 
     def is_unheard(self, number: int) -> bool:
         """Whether a fixed text of this turn has still to begin to sound."""
@@ -198,7 +203,7 @@ class Replies:
         """The model calls a function."""
         reply = self._replies.get(called.reply)
         turn = reply.turn if reply is not None else None
-        if turn is None or turn.closed:
+        if reply is None or turn is None or turn.closed:
             refusal = "Not run: you were interrupted."
             self._keeper.do(lambda session: session.give_result(called.call, refusal, answer=False))
             return
@@ -208,7 +213,7 @@ class Replies:
         def done(text: str, carried_out: bool) -> None:
             turn.working -= 1
             wants_words = not turn.closed and not (carried_out and turn.sounded)
-            name = self._await_reply(turn) if wants_words else ""
+            name = self._follow_up(turn, reply) if wants_words else ""
             self._keeper.do(
                 lambda session: session.give_result(called.call, text, asked=name, answer=wants_words)
             )
@@ -222,7 +227,7 @@ class Replies:
         if reply is None or reply.turn is None or reply.turn.closed or self._stage.playback is None:
             return
         self._keeper.expect_nothing()
-        for item in reply.words or {"": ""}:
+        for item in list(reply.words) or [""] * (not reply.stretches):
             self._stretch(reply, reply.turn, item)
         self._stage.playback.began([stretch.utterance for stretch in reply.stretches.values()])
 
@@ -256,6 +261,13 @@ class Replies:
         self._asked[name] = turn
         self._keeper.expect_sound()
         return name
+
+    def _follow_up(self, turn: Turn, reply: Reply) -> str:
+        """The model goes on once, after all the tools that it called in a reply; the last of them names that reply."""
+        if self._asked.pop(reply.follow_up, None) is not None:
+            turn.awaited.discard(reply.follow_up)
+        reply.follow_up = self._await_reply(turn)
+        return reply.follow_up
 
     def _join(self, turn: Turn, reply: Reply) -> None:
         turn.replies.append(reply)

@@ -42,6 +42,8 @@ class Reply:
     words: dict[str, str] = field(default_factory=dict)
     """Text of items that have made no sound yet."""
     ended: bool = False
+    follow_up: str = ""
+    """Under which name the reply was asked for that follows from its tools."""
 
     @property
     def is_over(self) -> bool:

@@ -13,7 +13,7 @@ from openclaw_voicecall.api.carrier import LegRef
 from openclaw_voicecall.api.clock import Clock
 from openclaw_voicecall.api.realtime import RealtimeRequest, RealtimeSession, RemoteLine, SipTarget
 from openclaw_voicecall.core.events import Event, PlayoutProgressed, UtteranceFailed, UtterancePlayed
-from openclaw_voicecall.errors import CallIsGone
+from openclaw_voicecall.errors import CallIsGone, VendorRejected
 from openclaw_voicecall.session.voice import Order
 
 UNSPEAKABLE: Final = "the model is gone, and nobody else is on the line"
@@ -131,10 +131,14 @@ class RemoteLegs:
         line: The vendor's line.
         call_id: Ours.
         are_the_call: Whether the vendor has the leg of the call as well, and no other carrier has it.
+        again: Has the carrier that has the leg bring the audio to the vendor once more.
     """
 
-    def __init__(self, line: RemoteLine, call_id: str, *, are_the_call: bool) -> None:
+    def __init__(
+        self, line: RemoteLine, call_id: str, *, are_the_call: bool, again: Callable[[], None]
+    ) -> None:
         self.are_the_call = are_the_call
+        self._again = again
         self._line = line
         self._call_id = call_id
         self._leg = ""
@@ -163,7 +167,11 @@ class RemoteLegs:
                 LegRef(call_id=self._call_id, carrier_call_id=leg), request
             ) as session:
                 yield session
-        except CallIsGone:
-            if self._leg == leg:
+        except VendorRejected as error:
+            if self._leg == leg and not self.are_the_call:
                 self._there.clear()
+                if not isinstance(
+                    error, CallIsGone
+                ):  # else the carrier knows, and asks by itself how to go on
+                    self._again()
             raise

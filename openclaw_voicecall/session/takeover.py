@@ -73,6 +73,10 @@ class Takeover:
         self._session.absence.heard_of()
         self._streams += 1
 
+    def bridge_again(self) -> None:
+        """The vendor has the audio, and nobody can talk on it: have the carrier ask how to go on."""
+        self._session.start(self._give_up_stream("the audio cannot be used"))
+
     def stream_ended(self) -> None:
         """It does no more, and the core knows."""
         self.stream = None

@@ -119,12 +119,16 @@ async def model_line(
                 "enabled": True,
                 "provider": "openai",
                 "instructions": "You are the front office.",
-                "providers": {"openai": {"apiKey": vendor.key, "baseUrl": vendor.url + "/v1", "voice": VOICE}},
+                "providers": {
+                    "openai": {"apiKey": vendor.key, "baseUrl": vendor.url + "/v1", "voice": VOICE}
+                },
             },
         }
         for key, value in (config or {}).items():
             below = settings.get(key)
-            settings[key] = {**below, **value} if isinstance(below, dict) and isinstance(value, dict) else value
+            settings[key] = (
+                {**below, **value} if isinstance(below, dict) and isinstance(value, dict) else value
+            )
         service = RunningService(state_dir, port=port, config=json.loads(json.dumps(settings)))
         line = ModelLine(service, carrier, vendor, chat, caller, agent, wrong)
         line.will_say(GREETING)

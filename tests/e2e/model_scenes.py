@@ -6,7 +6,10 @@ from openclaw_voicecall.testing.emulators.openai_replies import Reply, ToolUse
 
 QUESTIONS = ("Who is at the office today?", "And who tomorrow?", "Stop, that is enough.", "Thank you, bye.")
 LOOKING = ("Let me look.", "One moment.")
-ANSWERS = ("Sam is here today.", "Tomorrow it is Ada, and then there is a very long story about the day after that.")
+ANSWERS = (
+    "Sam is here today.",
+    "Tomorrow it is Ada, and then there is a very long story about the day after that.",
+)
 LISTENS = "All right, I am listening."
 FAREWELL = "Goodbye, have a good day."
 CONSULTS = ("Sam", "Ada")

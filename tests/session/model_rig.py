@@ -135,9 +135,7 @@ async def led_call(
         return pipeline
 
     names = [f"model{index}" for index in range(len(models))]
-    links = tuple(
-        Link(name, model.open_session, None) for name, model in zip(names, models, strict=True)
-    )
+    links = tuple(Link(name, model.open_session, None) for name, model in zip(names, models, strict=True))
     bench = ToolBench(base, tools, post=session.post, note=session.note)
     dialogue = Dialogue(
         Supply(

@@ -83,7 +83,9 @@ async def test_a_tool_runs_and_the_reply_after_it_is_the_same_turn():
         asked.append(arguments["day"])
         return "nine to five"
 
-    tool = ToolSpec(name="hours", description="Opening hours.", parameters={"type": "object"}, handler=opening)
+    tool = ToolSpec(
+        name="hours", description="Opening hours.", parameters={"type": "object"}, handler=opening
+    )
     async with led_call(tools=(tool,)) as rig:
         assert {offered.name for offered in rig.model.request.tools} >= {"hours", "end_call"}
         rig.model.hear("when are you open")
@@ -138,7 +140,9 @@ async def test_a_session_that_breaks_in_mid_sentence_is_apologised_for_by_the_ne
         await rig.until(lambda: len(rig.models[0].sessions) == 2)
         await rig.until(lambda: rig.said()[-1:] == [("agent", LED.apology, False)])
         assert rig.model.said == [LED.apology]
-        assert ("caller", "what time is it") in [(line.speaker, line.text) for line in rig.model.request.history]
+        assert ("caller", "what time is it") in [
+            (line.speaker, line.text) for line in rig.model.request.history
+        ]
         assert rig.words("vendor-failed")[0]["hop"] == "model"
 
 

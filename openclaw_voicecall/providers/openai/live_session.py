@@ -56,6 +56,7 @@ class _Reply:
     id: str
     item: str
     asked: str
+    began: float
     until: float
     """When it is over, unless more of it comes."""
     said: str = ""
@@ -100,6 +101,8 @@ class GptLiveSession:
         self._heard: str | None = None
         """What the caller says, while it is not final."""
         self._heard_until = 0.0
+        self._speaking = False
+        self._started_at = 0.0
         self._turn = 0
         self._backend = Backend()
         self._count = 0
@@ -140,7 +143,7 @@ class GptLiveSession:
     def wake(self, now: float) -> None:
         """End what has been silent for long enough."""
         if self._heard is not None and now >= self._heard_until:
-            self._finish_caller()
+            self._finish_caller(now)
         if self._dropping is not None and now >= self._dropping:
             self._dropping = None
         if self._reply is not None and now >= self._reply.until:
@@ -234,7 +237,7 @@ class GptLiveSession:
                 vendor=VENDOR,
                 operation=OPERATION,
             )
-        self.ready = True
+        self.ready, self._started_at = True, now
         self._events.append(SessionReady())
         expires = told.get("expires_at")
         if isinstance(expires, int) and (left := expires - self._clock.wall()) > 0:
@@ -273,11 +276,12 @@ class GptLiveSession:
 
     def _go_on_talking(self, now: float) -> _Reply:
         if self._reply is None:
+            if self._heard is not None:  # the model answers, so the caller is done
+                self._finish_caller(now)
             asked, self._asked = self._asked or "", None
             self._count += 1
-            self._reply = _Reply(
-                f"reply_{self._count}", f"item_{self._count}", asked, now + self._pauses.reply
-            )
+            name, until = f"reply_{self._count}", now + self._pauses.reply
+            self._reply = _Reply(name, f"item_{self._count}", asked, now, until)
             self._events.append(ReplyBegan(self._reply.id, asked))
             if self._early_words:
                 self._tell(self._reply, self._early_words)
@@ -302,14 +306,26 @@ class GptLiveSession:
                 return
             self._turn += 1
             self._heard = ""
-            self._events.append(SpeechEdge(True))
+            if not self._is_late(event):
+                self._speaking = True
+                self._events.append(SpeechEdge(True))
         self._heard += words
         self._heard_until = now + self._pauses.caller
         self._events.append(CallerSaid(f"caller_{self._turn}", self._heard.strip(), False))
 
-    def _finish_caller(self) -> None:
+    def _is_late(self, event: Mapping[str, Any]) -> bool:
+        """Whether words of the caller were spoken before the reply began that is heard now: they interrupt nothing."""
+        at = event.get("start_ms")
+        if self._reply is None or not isinstance(at, int):
+            return False
+        return at < (self._reply.began - self._started_at) * 1000
+
+    def _finish_caller(self, now: float) -> None:
         text, self._heard = (self._heard or "").strip(), None
-        self._events.append(SpeechEdge(False, self._pauses.caller))
+        if self._speaking:
+            self._speaking = False
+            last_word = self._heard_until - self._pauses.caller
+            self._events.append(SpeechEdge(False, max(0.0, now - last_word)))
         self._events.append(CallerSaid(f"caller_{self._turn}", text, True))
 
     def _delegated(self, event: dict[str, Any], now: float) -> None:

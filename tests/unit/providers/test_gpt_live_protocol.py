@@ -42,8 +42,8 @@ def sound(audio=SOUND):
     return {"type": "session.output_audio.delta", "delta": base64.b64encode(audio).decode()}
 
 
-def words(text, side="output"):
-    return {"type": f"session.{side}_transcript.delta", "delta": text, "start_ms": 0, "end_ms": 0}
+def words(text, side="output", at=10**6):
+    return {"type": f"session.{side}_transcript.delta", "delta": text, "start_ms": at, "end_ms": at}
 
 
 def nested(kind, **fields):
@@ -158,6 +158,21 @@ def test_words_of_the_caller_are_final_after_a_pause():
         ("caller_2", "Please", False),
     ]
     assert [edge.speaking for edge in line.of(SpeechEdge)] == [True, False, True]
+
+
+def test_the_callers_words_are_final_when_the_model_answers_and_late_ones_interrupt_nothing():
+    line = Line()
+    line.get(words("I want", "input"))
+    line.wait(0.3)
+    line.get(sound(), words(" tea", "input", at=200))
+    line.wait(0.9)
+    kinds = [type(each) for each in line.events if isinstance(each, SpeechEdge | r.CallerSaid | r.ReplyBegan)]
+    assert kinds[:5] == [SpeechEdge, r.CallerSaid, SpeechEdge, r.CallerSaid, r.ReplyBegan]
+    edge = line.of(SpeechEdge)[1]
+    assert (edge.speaking, edge.ago) == (False, pytest.approx(0.3))
+    assert len(line.of(SpeechEdge)) == 2
+    assert [each.text for each in line.of(r.CallerSaid) if each.final] == ["I want", "tea"]
+    assert line.of(r.ReplyEnded) == []
 
 
 def test_a_reply_that_stops_while_the_caller_talks_was_talked_over():
@@ -291,7 +306,8 @@ STEPS = st.one_of(
     st.floats(0, 1.5),
     st.sampled_from(
         [
-            sound(), sound(b"\xff" * 80), words("word "), words("word ", "input"), words(""), started(),
+            sound(), sound(b"\xff" * 80), words("word "), words("word ", "input"),
+            words("late ", "input", at=1), words(""), started(),
             nested("response.created", response={"id": "resp_1"}), call("f1"), call("f2"),
             nested("response.failed", response={"error": {"message": "x"}}),
             {"type": "error", "error": {"message": "x", "client_event_id": "say-1"}},

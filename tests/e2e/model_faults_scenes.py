@@ -1,0 +1,322 @@
+"""Calls with a speech-to-speech model in which something fails: many at once, each with a fault of its own.
+
+Faults of a vendor's stand-in strike whoever comes next. Here each is switched on in the very moment in which the call
+that it belongs to comes to it: when the model is about to say certain words, or has understood certain words. What
+befalls the opening of a session is switched on before the call, and the next call waits until it was heard.
+"""
+
+import asyncio
+import random
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from hearing import LONGEST_SILENCE, first_heard, longest_silence
+from model_line import GREETING, OURS, VOICE, ModelLine, lines, model_line
+
+from openclaw_voicecall.errors import CallNotFound
+from openclaw_voicecall.server.client import ControlClient
+from openclaw_voicecall.testing.emulators.openai_replies import Brain, Cue, Reply
+from openclaw_voicecall.testing.emulators.openai_voice import OpenAIVoiceEmulator
+from openclaw_voicecall.testing.emulators.openai_voice_records import VoiceSession
+from openclaw_voicecall.testing.emulators.twilio import Call, Person, Pickup
+from openclaw_voicecall.testing.emulators.twilio_phone import AUDIBLE, RATE
+from openclaw_voicecall.testing.ports import free_port
+
+APOLOGY = "I'm sorry, something went wrong on my side. Could you say that again?"
+GOODBYE = "I'm sorry, I can't go on with this call. Goodbye."
+BYE = "Thank you, bye."
+CALL_LIMIT = 50.0
+
+_AUDIBLE = bytes((~code & 0x7F) >= AUDIBLE for code in range(256))
+_SUBSCRIBERS = count(1)
+
+Script = Callable[[Person], Awaitable[None]]
+
+
+class Mind(Brain):
+    """What the model says, by what it has heard; and what goes wrong then.
+
+    Args:
+        vendor: Whose faults are switched on.
+    """
+
+    def __init__(self, vendor: OpenAIVoiceEmulator) -> None:
+        super().__init__(self._think)
+        self._vendor = vendor
+        self._answers: dict[str, list[Reply | str]] = {}
+        self._said: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+        self._heard: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+        self._ears, vendor.recognizer, vendor.brain = vendor.recognizer, self._understand, self
+
+    def answers(self, words: str, *replies: Reply | str) -> None:
+        """The replies to these words of a caller, one for each time that they have to be answered."""
+        self._answers.setdefault(words, []).extend(replies)
+
+    def fails_to_say(self, text: str, fault: str, **options: Any) -> None:
+        """This happens the next time that the model is about to say a text."""
+        self._said.setdefault(text, []).append((fault, options))
+
+    def fails_after(self, words: str, fault: str, **options: Any) -> None:
+        """This happens the next time that the model has understood these words."""
+        self._heard.setdefault(words, []).append((fault, options))
+
+    def reply(self, cue: Cue, own_instructions: str = "") -> Reply:
+        """As every brain; then the fault, which the vendor looks for next."""
+        reply = super().reply(cue, own_instructions)
+        self._strike(self._said, reply.text)
+        return reply
+
+    def _think(self, cue: Cue) -> Reply | str:
+        left = self._answers.get(cue.heard)
+        return left.pop(0) if left else "All right."
+
+    async def _understand(self, audio: bytes) -> str:
+        assert self._ears is not None
+        words = await self._ears(audio)
+        self._strike(self._heard, words)
+        return words
+
+    def _strike(self, table: dict[str, list[tuple[str, dict[str, Any]]]], text: str) -> None:
+        if waiting := table.get(text):
+            fault, options = waiting.pop(0)
+            self._vendor.fail_next(fault, **options)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A call that is over, from every side."""
+
+    call: Call
+    record: dict[str, Any]
+    journal: list[dict[str, Any]]
+    line: ModelLine
+    sessions: list[VoiceSession]
+
+    @property
+    def heard(self) -> list[str]:
+        """What the caller heard, in the right voice or in the carrier's, in order."""
+        return self.line.heard(self.call.line.heard)
+
+    @property
+    def said(self) -> str:
+        """The same as one text."""
+        return " ".join(self.heard)
+
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """Who said what, by our record."""
+        return lines(self.record)
+
+    @property
+    def caller_words(self) -> list[str]:
+        """What the caller said, by our record."""
+        return [text for speaker, text in self.lines if speaker == "caller"]
+
+    @property
+    def agent_words(self) -> list[str]:
+        """What the agent said, by our record."""
+        return [text for speaker, text in self.lines if speaker == "agent"]
+
+    @property
+    def silence(self) -> float:
+        """The longest time, in seconds, in which neither side was to be heard on the telephone."""
+        return longest_silence(self.call.line.heard, self.call.line.said)
+
+    @property
+    def noise(self) -> float:
+        """Seconds of audible sound that is no word that anybody was to hear."""
+        audio = bytes(self.call.line.heard)
+        sound = bytearray(audio.translate(_AUDIBLE))
+        for found in (*self.line.agent.read(audio), *self.line.wrong.read(audio)):
+            sound[found.start : found.end] = bytes(found.end - found.start)
+        return sound.count(1) / RATE
+
+    def words(self, name: str) -> list[dict[str, Any]]:
+        """The data of the journal's entries of this name."""
+        return [entry["data"] for entry in self.journal if entry["event"] == name]
+
+    def require_failure(self, cause: str, action: str = "") -> None:
+        """The journal says of the model what failed, and what was done about it."""
+        told = [
+            data
+            for word in ("vendor-failed", "line-silent", "vendor-complained", "line-static")
+            for data in self.words(word)
+        ]
+        found = [
+            data
+            for data in told
+            if data["hop"] == "model"
+            and cause in data["detail"]
+            and (not action or action in data.get("action", ""))
+        ]
+        assert found, f"nothing says {cause!r} and {action!r} of the model: {told}"
+
+    def require_live_line(self) -> None:
+        """The caller was never kept in silence, nor in a stranger's voice, and no vendor had to refuse anything."""
+        assert self.silence <= LONGEST_SILENCE, (self.silence, self.heard)
+        figures = self.record["line"]
+        assert figures is None or figures["longestSilenceMs"] <= 1000 * LONGEST_SILENCE, figures
+        assert self.line.heard_wrong(self.call.line.heard) == []
+        assert self.call.application_error is None
+        bad = [
+            (hook.kind, hook.status, hook.problem)
+            for hook in self.call.webhooks
+            if hook.problem is not None or hook.status is None
+        ]
+        assert not bad
+        assert [self.line.model.refusals, self.line.twilio.refusals, self.line.chat.refusals] == [[], [], []]
+
+
+@dataclass
+class Place:
+    """A line on which calls with faults are held."""
+
+    line: ModelLine
+    client: ControlClient
+    mind: Mind
+    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by the call whose session is the next to be opened."""
+
+    def talk(self, *questions: tuple[str, str], retries: int = 2, first: str = GREETING) -> Script:
+        """Somebody who asks until each question is answered, repeats it when asked to, and hangs up then.
+
+        Args:
+            questions: Each with the answer that is waited for.
+            retries: How often a question is said again.
+            first: What is waited for before anything is said.
+        """
+        spoken = {question: self.line.words(question) for question, _ in questions}
+        self.line.will_say(APOLOGY, GOODBYE, first, *(answer for _, answer in questions))
+
+        async def person(phone: Person) -> None:
+            if first:
+                await first_heard(phone, self.line.agent, first, since=0.0)
+            for question, answer in questions:
+                for _ in range(1 + retries):
+                    await phone.wait(0.3)
+                    await phone.say(spoken[question])
+                    if await first_heard(phone, self.line.agent, answer, APOLOGY, GOODBYE) == answer:
+                        break
+            await phone.wait(0.3)
+            phone.hang_up()
+
+        return person
+
+    async def ring(self, person: Script | None) -> Held:
+        """Somebody calls us; returns when all is over."""
+        number = f"+1555000{next(_SUBSCRIBERS):04d}"
+        call = await self.line.twilio.dial_in(number, OURS, person)
+        return await self.over(call)
+
+    async def ring_into(self, fault: str, person: Script, *, settled: float = 0.0, **options: Any) -> Held:
+        """The same, and this befalls the session that is opened for it; meanwhile no other call begins here.
+
+        Args:
+            fault: What goes wrong.
+            person: Who calls.
+            settled: Seconds after the first word from which on nothing can befall others any more.
+            **options: Of the fault.
+        """
+        started = asyncio.Event()
+
+        async def with_notice(phone: Person) -> None:
+            async def tell() -> None:
+                with suppress(Exception):
+                    await phone.wait_for_sound(timeout=CALL_LIMIT)
+                    await phone.wait(settled)
+                started.set()
+
+            telling = asyncio.create_task(tell())
+            try:
+                await person(phone)
+            finally:
+                await telling
+
+        async with self.opening:
+            self.line.model.fail_next(fault, **options)
+            held = asyncio.create_task(self.ring(with_notice))
+            noticed = asyncio.create_task(started.wait())
+            await asyncio.wait({held, noticed}, return_when=asyncio.FIRST_COMPLETED, timeout=CALL_LIMIT)
+            noticed.cancel()
+        return await held
+
+    async def place(self, person: Script | None, *, pickup: Pickup | None = None, **order: Any) -> Held:
+        """We call somebody; returns when all is over."""
+        number = f"+1555100{next(_SUBSCRIBERS):04d}"
+        async with self.opening:
+            self.line.twilio.pickup, self.line.twilio.person = pickup or Pickup(), person
+            record = await self.client.place_call({"to": number, "mode": "conversation", **order})
+            call = await self.line.twilio.next_call()
+        return await self.over(call, record["callId"])
+
+    async def over(self, call: Call, call_id: str = "") -> Held:
+        """Wait for the end of a call and of its record."""
+        try:
+            async with asyncio.timeout(CALL_LIMIT):
+                await call.finished()
+                record: dict[str, Any] = {"endReason": None}
+                while not record["endReason"]:
+                    await asyncio.sleep(0.05)
+                    with suppress(CallNotFound):
+                        record = await self.client.get_call(call_id or call.sid)
+        except Exception as error:
+            record = await self.client.get_call(call_id or call.sid)
+            heard = self.line.heard(call.line.heard) if call.line else []
+            told = [
+                entry for entry in await self.client.journal(record["callId"]) if entry["data"].get("hop")
+            ]
+            raise AssertionError(
+                f"{error!r}; record: {lines(record)}; heard: {heard}; journal: {told}"
+            ) from error
+        journal = await self.client.journal(record["callId"])
+        return Held(call, record, journal, self.line, sessions_of(self.line.model, record["callId"]))
+
+
+def sessions_of(vendor: OpenAIVoiceEmulator, call_id: str) -> list[VoiceSession]:
+    """The sessions of a call, which their traces name."""
+    return [
+        session
+        for session in vendor.sessions
+        if any(
+            (update.get("session", {}).get("tracing") or {}).get("group_id") == call_id
+            for update in session.updates
+        )
+    ]
+
+
+@asynccontextmanager
+async def place(
+    *, realtime: dict[str, Any] | None = None, openai: dict[str, Any] | None = None, **options: Any
+) -> AsyncIterator[Place]:
+    """Start a line of its own.
+
+    Args:
+        realtime: Laid over the settings of that section.
+        openai: Laid over the settings of the model.
+        options: As for `model_line`.
+    """
+    folder, port = Path(tempfile.mkdtemp(prefix="ovc-", dir="/tmp")), free_port()
+    config = dict(options.pop("config", None) or {})
+    section = {"apiKey": "sk-emulated", "baseUrl": f"http://127.0.0.1:{port}/v1", "voice": VOICE}
+    section |= {"tracing": {"workflowName": "front office"}, **(openai or {})}
+    config["realtime"] = {**(realtime or {}), "providers": {"openai": section}}
+    model = {"port": port, **(options.pop("model", None) or {})}
+    try:
+        async with (
+            model_line(folder / "state", free_port(), config=config, model=model, **options) as line,
+            ControlClient(folder / "state" / "control.sock") as client,
+        ):
+            yield Place(line, client, Mind(line.model))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def static(start: int, voice: bytes) -> bytes:
+    """What a line with a wrong codec sends instead of a voice."""
+    return random.Random(start).randbytes(len(voice))
