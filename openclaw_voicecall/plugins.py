@@ -33,6 +33,7 @@ DEFAULT_PLUGINS = (
     "openclaw_voicecall.providers.local",
     "openclaw_voicecall.providers.embedded",
     "openclaw_voicecall.providers.twilio",
+    "openclaw_voicecall.providers.google",
     "openclaw_voicecall.providers.openai",
     "openclaw_voicecall.providers.elevenlabs",
     "openclaw_voicecall.providers.deepgram",

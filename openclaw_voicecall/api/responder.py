@@ -74,6 +74,10 @@ class TurnRequest:
     transfer_to: tuple[str, ...] | None = None
     """The only numbers, E.164, that the far party may be handed over to; None for any."""
 
+    def may_transfer(self, number: str) -> bool:
+        """Whether the far party may be handed over to this number, E.164."""
+        return self.can_transfer and (self.transfer_to is None or number in self.transfer_to)
+
     def for_agent(self, wanted: str) -> "TurnRequest":
         """The turn as an agent of the host is to write it: a memory belongs to its agent.
 

@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Set
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from openclaw_voicecall.calls.engines import Engines, takes_turns
 from openclaw_voicecall.calls.memory import Recollection, nothing
 from openclaw_voicecall.calls.modelparts import ModelCall, asks_agent, call_tools
 from openclaw_voicecall.config.trust import agent_tools, is_owner
-from openclaw_voicecall.core.policy import RECORDING_LINE, BargeInPolicy, CallPolicy
+from openclaw_voicecall.core.policy import RECORDING_LINE
 from openclaw_voicecall.errors import StoreError
 from openclaw_voicecall.media.echo import EchoGate
 from openclaw_voicecall.session.chain import Chain, Rotation
@@ -41,109 +41,191 @@ REMOTE_MODEL = "openai"
 """Whose model it is that talks where a vendor keeps the audio."""
 REMOTE_LIMIT = 3600.0
 """Seconds that a session with it may last."""
-LONGEST_INTERRUPTION = 10.0
-"""Seconds that a caller may speak over the agent without a pause before it is taken for noise, where words come only
-after the pause."""
-LONG_WITHOUT_WORDS = 12.0
-"""Seconds for which a voice may go on without another word, where words may be late."""
-TAKEOVER = 4.0
-"""Seconds from a stream that was given up to the carrier's question how to go on: its words for the caller."""
 
 
-def equip(
-    session: CallSession,
-    record: CallRecord,
-    plan: "CallPlan",
-    *,
-    engines: Engines,
-    responders: Chain[Responder],
-    config: "VoiceCallConfig",
-    recording: Path | None,
-    transcript: Callable[[], tuple[TranscriptLine, ...]],
-    may_dial: Callable[[str], Awaitable[str]] = anybody,
-    earlier: Recollection = nothing,
-) -> Parts:
-    """Make the parts of a session.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitting:
+    """Makes the parts of one call.
 
-    `may_dial` tells why the far party may not be handed over to a number, `earlier` what was said in earlier calls.
+    Attributes:
+        session: The call.
+        record: Its record, as it was first written.
+        plan: How it is to go.
+        engines: What is open.
+        responders: Who writes the agent's turns.
+        config: The configuration.
+        recording: Where it is recorded; None for nowhere.
+        transcript: Gives what was said so far.
+        may_dial: Tells why the far party may not be handed over to a number.
+        earlier: What was said in earlier calls.
     """
-    capabilities = engines.capabilities[record.carrier]
-    way = media_way(engines, config, record.carrier)
-    recorder = _recorder(session, recording) if recording and way in ("stream", "model") else None
-    chain = engines.synthesizers.get(plan.synthesizer) or engines.synthesizers.get("", ())
-    lead = config.playout.lead_ms / 1000
-    echo = EchoGate(lead=lead) if config.interruptions.ignore_echo else None
-    session.language = plan.language
-    session.own_number = record.from_number if record.direction == "outbound" else record.to_number
-    base = _turn_request(record, plan, config, capabilities)
-    numbers = count(1)
 
-    def history() -> tuple[Line, ...]:
-        said = (Line(line.speaker, line.text, line.interrupted) for line in transcript())
-        return (*earlier(), *said)
+    session: CallSession
+    record: CallRecord
+    plan: "CallPlan"
+    engines: Engines
+    responders: Chain[Responder]
+    config: "VoiceCallConfig"
+    recording: Path | None
+    transcript: Callable[[], tuple[TranscriptLine, ...]]
+    may_dial: Callable[[str], Awaitable[str]] = anybody
+    earlier: Recollection = nothing
 
-    responding = Responding(
-        base=base,
-        rotation=Rotation(responders, session.note),
-        deadlines=session.deadlines,
-        timeout=plan.response_timeout,
-        fillers=_fillers(config),
-        tools=engines.tools,
-        history=history,
-        post=session.post,
-        note=session.note,
-        numbers=numbers,
-    )
-    parts = Parts(
-        carrier=engines.carriers[record.carrier],
-        speaking=session.takeover.new_line(),
-        listening=None,
-        responding=responding,
-        recorder=recorder,
-        capabilities=capabilities,
-        agent_may_transfer=lambda number: (
-            base.can_transfer and (base.transfer_to is None or number in base.transfer_to)
-        ),
-        may_dial=may_dial,
-    )
-    if way == "turns":
+    def parts(self) -> Parts:
+        """All of them."""
+        session, record, config = self.session, self.record, self.config
+        session.language = self.plan.language
+        session.own_number = record.from_number if record.direction == "outbound" else record.to_number
+        capabilities = self.engines.capabilities[record.carrier]
+        way = media_way(self.engines, config, record.carrier)
+        base, numbers = turn_request(record, self.plan, config, capabilities), count(1)
+        recorded = self.recording is not None and way in ("stream", "model")
+        responding = self._responding(base, numbers)
+        parts = Parts(
+            carrier=self.engines.carriers[record.carrier],
+            speaking=session.takeover.new_line(),
+            listening=None,
+            responding=responding,
+            recorder=_recorder(session, self.recording) if recorded and self.recording else None,
+            capabilities=capabilities,
+            agent_may_transfer=base.may_transfer,
+            may_dial=self.may_dial,
+        )
+        if way == "stream":
+            self._on_stream(parts)
+        elif way != "turns":
+            tools = call_tools(config, self.plan, self.engines, self.responders, base)
+            model = ModelCall(
+                session,
+                config,
+                base=base,
+                tools=tools,
+                history=self._history,
+                fixed=responding,
+                numbers=numbers,
+            )
+            (self._with_vendor if way == "remote" else self._with_model)(parts, model)
         return parts
-    voice = _synthesis(session, record, plan, chain)
-    if way == "stream":
-        parts.speaking = _speaking(session, voice, engines, config, record, recorder=recorder, echo=echo)
-        parts.listening = _ears(session, record, plan, engines, echo=echo)
-        parts.watch = _watch(session, plan, config, chain)
-        return parts
-    tools = call_tools(config, plan, engines, responders, base)
-    model = ModelCall(
-        session, config, base=base, tools=tools, history=history, fixed=responding, numbers=numbers
-    )
-    agent = asks_agent(config, plan)
-    if way == "remote":
-        line = engines.remote[record.carrier]
+
+    def _on_stream(self, parts: Parts) -> None:
+        """Transcriber, responder and synthesizer."""
+        echo = self._echo()
+        parts.speaking = self._speaking(self._synthesis(), parts.recorder, echo)
+        parts.listening = self._ears(echo)
+        parts.watch = self._watch(words=True)
+
+    def _with_model(self, parts: Parts, model: ModelCall) -> None:
+        """A speech-to-speech model on our own line, and what stands in for it."""
+        echo, voice = self._echo(), ModelVoice(self._synthesis())
+        parts.speaking = speaking = self._speaking(voice, parts.recorder, echo)
+        parts.listening = parts.responding = model.on_our_line(
+            self.engines,
+            voice,
+            speaking,
+            echo=echo,
+            pipeline=self._ears(echo) if self.engines.transcribers else None,
+            agent=asks_agent(self.config, self.plan),
+        )
+        parts.watch = self._watch(words=False)
+
+    def _with_vendor(self, parts: Parts, model: ModelCall) -> None:
+        """A model on the line of a vendor who has the audio."""
+        session, record = self.session, self.record
         parts.remote = legs = RemoteLegs(
-            line,
+            self.engines.remote[record.carrier],
             record.call_id,
-            are_the_call=capabilities.media == "remote",
+            are_the_call=parts.capabilities.media == "remote",
             again=session.takeover.bridge_again,
         )
-        parts.speaking = remote = RemoteVoice(
+        parts.speaking = voice = RemoteVoice(
             post=session.post,
             note=session.note,
             clock=session.clock,
             speaks=lambda: isinstance(parts.responding, Dialogue) and not parts.responding.gone,
         )
-        dialogue = model.on_line_of_vendor(legs, remote, REMOTE_MODEL, REMOTE_LIMIT, agent=agent)
-    else:
-        with_model = ModelVoice(voice)
-        parts.speaking = speaking = _speaking(
-            session, with_model, engines, config, record, recorder=recorder, echo=echo
+        agent = asks_agent(self.config, self.plan)
+        parts.listening = parts.responding = model.on_line_of_vendor(
+            legs, voice, REMOTE_MODEL, REMOTE_LIMIT, agent=agent
         )
-        pipeline = _ears(session, record, plan, engines, echo=echo) if engines.transcribers else None
-        dialogue = model.on_our_line(engines, with_model, speaking, echo=echo, pipeline=pipeline, agent=agent)
-        parts.watch = _watch(session, plan, config, chain, words=False)
-    parts.listening = parts.responding = dialogue
-    return parts
+
+    def _responding(self, base: TurnRequest, numbers: "count[int]") -> Responding:
+        session, phrases, limits = self.session, self.config.phrases, self.config.limits
+        return Responding(
+            base=base,
+            rotation=Rotation(self.responders, session.note),
+            deadlines=session.deadlines,
+            timeout=self.plan.response_timeout,
+            fillers=Fillers(
+                phrases=phrases.fillers,
+                after=limits.filler_after_ms / 1000,
+                every=limits.filler_every_ms / 1000,
+                late=phrases.late,
+                late_after=limits.late_after_ms / 1000,
+            ),
+            tools=self.engines.tools,
+            history=self._history,
+            post=session.post,
+            note=session.note,
+            numbers=numbers,
+        )
+
+    def _history(self) -> tuple[Line, ...]:
+        said = (Line(line.speaker, line.text, line.interrupted) for line in self.transcript())
+        return (*self.earlier(), *said)
+
+    def _voices(self) -> Chain[Synthesizer]:
+        voices = self.engines.synthesizers
+        return voices.get(self.plan.synthesizer) or voices.get("", ())
+
+    def _echo(self) -> EchoGate | None:
+        lead = self.config.playout.lead_ms / 1000
+        return EchoGate(lead=lead) if self.config.interruptions.ignore_echo else None
+
+    def _synthesis(self) -> Voice:
+        return Voice(
+            call_id=self.record.call_id,
+            rotation=Rotation(self._voices(), self.session.note),
+            note=self.session.note,
+            clock=self.session.clock,
+            language=self.plan.language,
+            voice=self.plan.voice,
+        )
+
+    def _speaking(self, voice: MakesSpeech, recorder: CallRecorder | None, echo: EchoGate | None) -> Speaking:
+        session = self.session
+        return Speaking(
+            voice=voice,
+            deadlines=session.deadlines,
+            meter=session.meter,
+            post=session.post,
+            note=session.note,
+            clock=session.clock,
+            lead=self.config.playout.lead_ms / 1000,
+            marks=self.engines.capabilities[self.record.carrier].marks,
+            recorder=recorder.tracks if recorder else None,
+            echo=echo,
+        )
+
+    def _ears(self, echo: EchoGate | None) -> Listening:
+        session, record, engines = self.session, self.record, self.engines
+        return Listening(
+            request=TranscriptionRequest(call_id=record.call_id, language=self.plan.language),
+            rotation=Rotation(engines.transcribers, session.note),
+            detector=engines.turn_detector() if engines.turn_detector else None,
+            post=session.post,
+            note=session.note,
+            clock=session.clock,
+            hear_beeps=record.direction == "outbound" and self.plan.policy.leave_voicemail,
+            echo=echo,
+        )
+
+    def _watch(self, *, words: bool) -> LineWatch:
+        phrases, limits = self.config.phrases, self.config.limits
+        # A model speaks in a voice of its own, and a word in another one would frighten people.
+        fillers, late = (phrases.fillers, phrases.late) if words else ((), "")
+        clips = Clips(self._voices(), fillers, late, language=self.plan.language, voice=self.plan.voice)
+        silence, late_after = limits.silence_ms / 1000, limits.late_after_ms / 1000
+        return LineWatch(self.session, clips, limit=silence, late_after=late_after)
 
 
 def media_way(engines: Engines, config: "VoiceCallConfig", carrier: str) -> str:
@@ -155,16 +237,6 @@ def media_way(engines: Engines, config: "VoiceCallConfig", carrier: str) -> str:
     return "model" if engines.models else "stream"
 
 
-def _fillers(config: "VoiceCallConfig") -> Fillers:
-    return Fillers(
-        phrases=config.phrases.fillers,
-        after=config.limits.filler_after_ms / 1000,
-        every=config.limits.filler_every_ms / 1000,
-        late=config.phrases.late,
-        late_after=config.limits.late_after_ms / 1000,
-    )
-
-
 def _recorder(session: CallSession, recording: Path) -> CallRecorder:
     return CallRecorder(
         recording,
@@ -174,133 +246,10 @@ def _recorder(session: CallSession, recording: Path) -> CallRecorder:
     )
 
 
-def _synthesis(
-    session: CallSession, record: CallRecord, plan: "CallPlan", chain: Chain[Synthesizer]
-) -> Voice:
-    return Voice(
-        call_id=record.call_id,
-        rotation=Rotation(chain, session.note),
-        note=session.note,
-        clock=session.clock,
-        language=plan.language,
-        voice=plan.voice,
-    )
-
-
-def _speaking(
-    session: CallSession,
-    voice: MakesSpeech,
-    engines: Engines,
-    config: "VoiceCallConfig",
-    record: CallRecord,
-    *,
-    recorder: CallRecorder | None,
-    echo: EchoGate | None,
-) -> Speaking:
-    return Speaking(
-        voice=voice,
-        deadlines=session.deadlines,
-        meter=session.meter,
-        post=session.post,
-        note=session.note,
-        clock=session.clock,
-        lead=config.playout.lead_ms / 1000,
-        marks=engines.capabilities[record.carrier].marks,
-        recorder=recorder.tracks if recorder else None,
-        echo=echo,
-    )
-
-
-def _watch(
-    session: CallSession,
-    plan: "CallPlan",
-    config: "VoiceCallConfig",
-    chain: Chain[Synthesizer],
-    *,
-    words: bool = True,
-) -> LineWatch:
-    phrases = config.phrases
-    # A model speaks in a voice of its own, and a word in another one would frighten people.
-    fillers, late = (phrases.fillers, phrases.late) if words else ((), "")
-    clips = Clips(chain, fillers, late, language=plan.language, voice=plan.voice)
-    return LineWatch(
-        session,
-        clips,
-        limit=config.limits.silence_ms / 1000,
-        late_after=config.limits.late_after_ms / 1000,
-    )
-
-
-def _ears(
-    session: CallSession,
-    record: CallRecord,
-    plan: "CallPlan",
-    engines: Engines,
-    *,
-    echo: EchoGate | None,
-) -> Listening:
-    return Listening(
-        request=TranscriptionRequest(call_id=record.call_id, language=plan.language),
-        rotation=Rotation(engines.transcribers, session.note),
-        detector=engines.turn_detector() if engines.turn_detector else None,
-        post=session.post,
-        note=session.note,
-        clock=session.clock,
-        hear_beeps=record.direction == "outbound" and plan.policy.leave_voicemail,
-        echo=echo,
-    )
-
-
-def tuned_policy(
-    policy: CallPolicy,
-    config: "VoiceCallConfig",
-    capabilities: CarrierCapabilities,
-    *,
-    interims: bool,
-    steady: bool = True,
-    led: bool = False,
-) -> CallPolicy:
-    """The tuning of a call for its carrier and its transcriber.
-
-    Args:
-        policy: The tuning so far.
-        config: What the owner set is left alone.
-        capabilities: Of the carrier, which may talk by turns from the start or when it has to take over.
-        interims: Whether the transcriber gives words while the caller still speaks.
-        steady: Whether these keep coming, also in long talk and on a busy machine.
-        led: Whether a speech-to-speech model leads the call.
-    """
-    if led:
-        policy = replace(policy, model_led=True)
-    if takes_turns(config, capabilities):
-        # It has waited for the end of the caller's turn already.
-        quick = replace(policy.endpointing, after=0.0, after_question=0.0, after_digits=0.0)
-        return replace(policy, endpointing=quick)
-    if not interims:
-        patient = _patient(policy, config.interruptions.model_fields_set)
-        policy = replace(policy, barge_in=patient, endpointing=replace(policy.endpointing, stale_after=None))
-    elif not steady:
-        policy = replace(policy, endpointing=replace(policy.endpointing, stale_after=LONG_WITHOUT_WORDS))
-    if capabilities.turns:
-        patience = config.streaming.pre_start_timeout_ms / 1000 + TAKEOVER
-        return replace(policy, media_grace=max(policy.media_grace, patience))
-    return policy
-
-
-def _patient(policy: CallPolicy, given: Set[str]) -> BargeInPolicy:
-    """An agent that has yielded must not go on before words can be there: they come only after the caller's pause."""
-    tuning = policy.barge_in
-    words = policy.endpointing.after + policy.endpointing.transcript_wait
-    if "resume_after_ms" not in given:
-        tuning = replace(tuning, resume_after=max(tuning.resume_after, words))
-    if "noise_after_ms" not in given:
-        tuning = replace(tuning, noise_after=max(tuning.noise_after, LONGEST_INTERRUPTION))
-    return tuning
-
-
-def _turn_request(
+def turn_request(
     record: CallRecord, plan: "CallPlan", config: "VoiceCallConfig", capabilities: CarrierCapabilities
 ) -> TurnRequest:
+    """What responders and tools are told about every turn of a call."""
     allowed = config.transfer.allowed
     far = record.from_number if record.direction == "inbound" else record.to_number
     return TurnRequest(

@@ -236,9 +236,10 @@ class EngineRoom:
 
     async def _open_trunk(self, name: str, line: Any) -> None:
         """Open the carrier that connects its calls to a vendor who keeps the audio."""
+        settings = self._config.carrier_settings(name)
+        self._describe("model", name, model_of(settings))
         self.engines.remote[name] = line
-        trunk = str(getattr(self._config.carrier_settings(name), "trunk", "") or "")
-        if trunk:
+        if trunk := trunk_of(settings):
             if not self._registry.find("carriers", trunk, setting=f"{name}.trunk").capabilities.bridges:
                 raise ConfigError(
                     f"{name}.trunk: the carrier {trunk!r} cannot connect calls to a SIP address"
@@ -263,6 +264,17 @@ class EngineRoom:
 
     def _describe(self, role: str, name: str, description: str) -> None:
         self.engines.in_use.append(Engine(role, name, description or name))
+
+
+def model_of(settings: object) -> str:
+    """Model and voice of a vendor that keeps the audio of calls, as its settings name them; empty without them."""
+    model, voice = (str(getattr(settings, key, "") or "") for key in ("model", "voice_name"))
+    return f"{model}, voice {voice}" if model and voice else model
+
+
+def trunk_of(settings: object) -> str:
+    """Name of the carrier that connects calls to a vendor who keeps their audio; empty for none."""
+    return str(getattr(settings, "trunk", "") or "")
 
 
 def takes_turns(config: "VoiceCallConfig", capabilities: CarrierCapabilities) -> bool:

@@ -23,6 +23,7 @@ from openclaw_voicecall.calls.planning import must_say, plan_call
 from openclaw_voicecall.calls.reconcile import Reconciler
 from openclaw_voicecall.calls.record import DEADLINE
 from openclaw_voicecall.calls.tokens import StreamTokens
+from openclaw_voicecall.calls.tuning import tuned_policy
 from openclaw_voicecall.core.call import Call
 from openclaw_voicecall.core.policy import CallPolicy
 from openclaw_voicecall.core.reasons import EndReason
@@ -230,10 +231,10 @@ class CallMaker:
             journal=lambda *entry: self._journal(call_id, *entry),
             give_order=self._answer_offer,
         )
-        session.parts = assembly.equip(
-            session,
-            call,
-            plan,
+        session.parts = assembly.Fitting(
+            session=session,
+            record=call,
+            plan=plan,
             engines=self.engines,
             responders=await self.tools.room.responder(plan.responder),
             config=self.tools.config,
@@ -241,7 +242,7 @@ class CallMaker:
             transcript=lambda: self._live.find(call_id).record.transcript,
             may_dial=partial(self._why_not_hand_over, offer),
             earlier=self._memory.recall(plan.session_key) if talks and plan.policy.respond else nothing,
-        )
+        ).parts()
         return session
 
     def _policy(self, offer: CallOffer, plan: CallPlan, recording: Path | None) -> CallPolicy:
@@ -250,7 +251,7 @@ class CallMaker:
         recorded = recording is not None and way in ("stream", "model")
         lines = must_say(config, offer, plan.policy.greeting, recorded=recorded)
         policy = replace(plan.policy, must_say=lines)
-        return assembly.tuned_policy(
+        return tuned_policy(
             policy,
             config,
             abilities,

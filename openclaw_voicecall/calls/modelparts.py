@@ -213,7 +213,9 @@ class ModelCall:
             joined=legs.wait_joined if legs is not None else None,
             left=left if legs is not None and legs.are_the_call else None,
         )
-        ears = ModelEars(session.clock, echo, session.note)
+        outbound, policy = session.call.snapshot().outbound, session.call.policy
+        hear_beeps = outbound and policy.leave_voicemail and legs is None
+        ears = ModelEars(session.clock, echo, session.note, hear_beeps=hear_beeps)
         return Dialogue(supply, ears, stage, self._bench, around)
 
     def _request(self) -> RealtimeRequest:

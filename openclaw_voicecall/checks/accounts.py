@@ -1,10 +1,11 @@
 """Accounts: is every engine installed, and does every vendor take our key?"""
 
 import asyncio
+from dataclasses import replace
 
 from openclaw_voicecall.api.spec import Runtime
-from openclaw_voicecall.checks.parts import Part, Parts
-from openclaw_voicecall.checks.report import Finding, Report, Status, attempt
+from openclaw_voicecall.checks.parts import TRUNK, Part, Parts
+from openclaw_voicecall.checks.report import WRONG_SETTING, Finding, Report, Status, attempt
 
 LIMIT = 20.0
 """Seconds for one account."""
@@ -26,11 +27,20 @@ async def check_accounts(report: Report, parts: Parts, runtime: Runtime) -> froz
             continue
         for notice in _notices(part):
             report.add(notice)
+    for part in parts.farewell:
+        finding = await _check(part, runtime)
+        if finding.status is Status.FAILED:
+            # A wrong setting keeps the service from starting; for the rest one can do without.
+            severity = finding.status if finding.text == WRONG_SETTING else Status.WARNING
+            text = f"{finding.text}; should the model fail, it cannot say goodbye"
+            report.add(replace(finding, status=severity, text=text))
     return frozenset(broken)
 
 
 async def _check(part: Part, runtime: Runtime) -> Finding:
     async def ask() -> Finding:
+        if part.role == TRUNK and not part.spec.capabilities.bridges:
+            return _no_bridge(part)
         engine = part.describe()
         asking = part.check(runtime)
         said = [engine, await asking if asking is not None else "needs no account"]
@@ -38,6 +48,17 @@ async def _check(part: Part, runtime: Runtime) -> Finding:
         return Finding(hop=part.role, name=part.label, text=text)
 
     return await attempt(ask, hop=part.role, name=part.label, limit=LIMIT, section=part.section)
+
+
+def _no_bridge(part: Part) -> Finding:
+    return Finding(
+        hop=part.role,
+        name=part.label,
+        status=Status.FAILED,
+        text="it cannot connect calls to a SIP address",
+        cause=f"the carrier {part.name} places calls, but does not bridge them",
+        fix="name one that does as the trunk, such as twilio, or none",
+    )
 
 
 def _notices(part: Part) -> list[Finding]:

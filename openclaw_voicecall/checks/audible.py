@@ -53,6 +53,8 @@ class Rehearsal:
     language: str
     response_timeout: float
     """Seconds."""
+    timeout_setting: str = "responseTimeoutMs"
+    """What sets that; empty where nothing does."""
     filler_after: float
     """Seconds after which callers hear a filler."""
     system_prompt: str = ""
@@ -68,7 +70,7 @@ class _Voices:
 async def check_by_ear(
     report: Report, parts: Parts, runtime: Runtime, rehearsal: Rehearsal, broken: frozenset[Part]
 ) -> None:
-    """Let everything that works so far speak, hear and answer."""
+    """Let everything that works so far speak, hear and answer; models are tried elsewhere."""
     voices = _Voices()
     able = [part for part in parts.synthesizers if part not in broken]
     for finding in await asyncio.gather(*(_speak(part, runtime, rehearsal, voices) for part in able)):
@@ -100,7 +102,9 @@ async def _speak(part: Part, runtime: Runtime, rehearsal: Rehearsal, voices: _Vo
                 async for piece in pieces:
                     first = first or time.monotonic() - began
                     audio += piece
-        finding = judge_audio(bytes(audio), first, rehearsal.phrase, part)
+        finding = judge_audio(
+            bytes(audio), first, rehearsal.phrase, part.role, part.label, part.section
+        )
         if finding.status is not Status.FAILED:
             voices.audio[part] = bytes(audio)
         return finding
@@ -109,13 +113,22 @@ async def _speak(part: Part, runtime: Runtime, rehearsal: Rehearsal, voices: _Vo
     return await attempt(speak, hop=part.role, name=part.label, limit=limit, section=part.section)
 
 
-def judge_audio(audio: bytes, first: float, phrase: str, part: Part) -> Finding:
-    """Whether audio can be the phrase: audible, of a length that fits, and begun in time."""
+def judge_audio(audio: bytes, first: float, phrase: str, hop: str, name: str, section: str) -> Finding:
+    """Whether audio can be the phrase: audible, of a length that fits, and begun in time.
+
+    Args:
+        audio: All of it.
+        first: Seconds from the request to its first piece.
+        phrase: What was to be said.
+        hop: Whose audio it is.
+        name: The same.
+        section: Where the settings of that stand.
+    """
 
     def wrong(text: str, cause: str, fix: str) -> Finding:
-        return Finding(hop=part.role, name=part.label, status=Status.FAILED, text=text, cause=cause, fix=fix)
+        return Finding(hop=hop, name=name, status=Status.FAILED, text=text, cause=cause, fix=fix)
 
-    account = f"look at the voice and model in {part.section}, and at the account's credits"
+    account = f"look at the voice and model in {section}, and at the account's credits"
     length, meter = seconds(len(audio)), LevelMeter()
     meter.push(audio, length)
     if not audio:
@@ -125,7 +138,7 @@ def judge_audio(audio: bytes, first: float, phrase: str, part: Part) -> Finding:
             return wrong(
                 "its audio is no telephone audio",
                 f"it is {container}, not raw mu-law at 8000 Hz",
-                f"set the output format in {part.section} to mu-law at 8000 Hz",
+                f"set the output format in {section} to mu-law at 8000 Hz",
             )
     if meter.audible_ms < LEAST_AUDIBLE * meter.total_ms or not meter.audible_ms:
         audible = meter.audible_ms / 1000
@@ -146,13 +159,10 @@ def judge_audio(audio: bytes, first: float, phrase: str, part: Part) -> Finding:
         return wrong(
             "it is too slow",
             f"the first sound came after {first:.1f} s; a call waits {FIRST_AUDIO_LIMIT:g} s",
-            f"choose a faster model in {part.section}, or another tts.provider",
+            f"choose a faster model in {section}, or another provider",
         )
-    return Finding(
-        hop=part.role,
-        name=part.label,
-        text=f"speaks: {length:.1f} s of sound, the first after {first * 1000:.0f} ms",
-    )
+    text = f"speaks: {length:.1f} s of sound, the first after {first * 1000:.0f} ms"
+    return Finding(hop=hop, name=name, text=text)
 
 
 async def _hear(part: Part, runtime: Runtime, rehearsal: Rehearsal, audio: bytes, voice: Part) -> Finding:
@@ -161,7 +171,7 @@ async def _hear(part: Part, runtime: Runtime, rehearsal: Rehearsal, audio: bytes
         async with part.open(runtime) as transcriber, transcriber.open_stream(request) as stream:
             heard = await transcribe(stream, audio, lambda text: is_understood(rehearsal.phrase, text))
         if is_understood(rehearsal.phrase, heard):
-            return Finding(hop=part.role, name=part.label, text=f'hears: "{_short(heard)}"')
+            return Finding(hop=part.role, name=part.label, text=f'hears: "{short(heard)}"')
         said = f'{voice.name} said "{rehearsal.phrase}"'
         if heard:
             return Finding(
@@ -169,7 +179,7 @@ async def _hear(part: Part, runtime: Runtime, rehearsal: Rehearsal, audio: bytes
                 name=part.label,
                 status=Status.FAILED,
                 text="it does not understand what was said",
-                cause=f'{said}, and it heard "{_short(heard)}"',
+                cause=f'{said}, and it heard "{short(heard)}"',
                 fix=f"check that `language` is that of the talk, and the model in {part.section}",
             )
         return Finding(
@@ -194,7 +204,7 @@ async def _hear_recorded(part: Part, runtime: Runtime, rehearsal: Rehearsal) -> 
         async with part.open(runtime) as transcriber, transcriber.open_stream(request) as stream:
             heard = await transcribe(stream, audio, bool)
         if is_understood(RECORDED, heard):
-            return Finding(hop=part.role, name=part.label, text=f'hears a recorded line: "{_short(heard)}"')
+            return Finding(hop=part.role, name=part.label, text=f'hears a recorded line: "{short(heard)}"')
         return Finding(
             hop=part.role,
             name=part.label,
@@ -265,7 +275,8 @@ async def _frames(
 
 
 async def _answer(part: Part, runtime: Runtime, rehearsal: Rehearsal) -> Finding:
-    limit = rehearsal.response_timeout
+    limit, setting = rehearsal.response_timeout, rehearsal.timeout_setting
+    why = f" ({setting})" if setting else ", which is what a model's question may take"
 
     def late(cause: str) -> Finding:
         return Finding(
@@ -274,7 +285,7 @@ async def _answer(part: Part, runtime: Runtime, rehearsal: Rehearsal) -> Finding
             status=Status.FAILED,
             text="it does not answer in time",
             cause=cause,
-            fix="choose a faster model with responseModel, or raise responseTimeoutMs",
+            fix=f"choose a faster model with responseModel{f', or raise {setting}' if setting else ''}",
         )
 
     async def answer() -> Finding:
@@ -298,7 +309,7 @@ async def _answer(part: Part, runtime: Runtime, rehearsal: Rehearsal) -> Finding
                             first = first or (time.monotonic() - began if text.strip() else 0.0)
             except TimeoutError:
                 begun = f"it began after {first:.1f} s, and " if first else ""
-                return late(f"{begun}no whole reply came within {limit:g} s (responseTimeoutMs)")
+                return late(f"{begun}no whole reply came within {limit:g} s{why}")
             whole = time.monotonic() - began
         return _judge_answer(part, text, first, whole, rehearsal)
 
@@ -316,7 +327,7 @@ def _judge_answer(part: Part, text: str, first: float, whole: float, rehearsal: 
             fix=f"look at responseModel, responseSystemPrompt and {part.section}",
         )
     said = (
-        f'answers "{_short(text)}": first word after {first * 1000:.0f} ms, all after {whole * 1000:.0f} ms'
+        f'answers "{short(text)}": first word after {first * 1000:.0f} ms, all after {whole * 1000:.0f} ms'
     )
     if first > rehearsal.filler_after:
         return Finding(
@@ -330,6 +341,7 @@ def _judge_answer(part: Part, text: str, first: float, whole: float, rehearsal: 
     return Finding(hop=part.role, name=part.label, text=said)
 
 
-def _short(text: str, most: int = 70) -> str:
+def short(text: str, most: int = 70) -> str:
+    """The beginning of a text, on one line."""
     words = " ".join(text.split())
     return words if len(words) <= most else f"{words[:most].rstrip()}..."

@@ -43,7 +43,7 @@ def check_configuration(
         return None
     config = loaded.config
     where = str(loaded.path) if loaded.path else "no file, defaults"
-    report.add(Finding(hop=CONFIGURATION, text=f"{where}; provider {config.provider}"))
+    report.add(Finding(hop=CONFIGURATION, text=f"{where}; provider {config.provider}{_led_by(parts)}"))
     for notice in loaded.notices:
         report.add(Finding(hop=CONFIGURATION, status=Status.WARNING, text=notice))
     if not config.enabled:
@@ -66,6 +66,12 @@ def check_configuration(
         report.add(failure(error, hop=STATE))
         return None
     return Setting(registry, config, parts, state)
+
+
+def _led_by(parts: Parts) -> str:
+    """The model that leads the calls, with its voice, for the line of the configuration."""
+    leading = parts.models[0] if parts.models else parts.carrier if parts.carrier.is_remote else None
+    return f"; {leading.describe()} leads the calls" if leading is not None else ""
 
 
 def _open_to_others(loaded: "LoadedConfig") -> Finding | None:

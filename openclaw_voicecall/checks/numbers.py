@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 NUMBER = "number"
 LIMIT = 60.0
 """Seconds for a look at one number, and for a change."""
+SIP_TRUNK = "the SIP trunk"
+"""How carriers name one in `handled_by`."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 Consent = Callable[[str], bool]
@@ -31,6 +33,7 @@ async def check_numbers(
     *,
     url: str,
     consent: Consent | None,
+    sip_address: str = "",
 ) -> None:
     """Look at `fromNumber` and every number of `numbers`, and set where its calls go if that is wanted.
 
@@ -41,6 +44,7 @@ async def check_numbers(
         runtime: For its plugin.
         url: The webhooks' public address.
         consent: Asked before a number is changed; None to change nothing.
+        sip_address: Where a SIP trunk may bring its calls instead.
     """
     ours = list(dict.fromkeys([*([config.from_number] if config.from_number else []), *config.numbers]))
     if carrier.spec.numbers is None:
@@ -58,7 +62,7 @@ async def check_numbers(
     # Who takes no calls needs none to arrive.
     severity = Status.FAILED if config.inbound_policy != "disabled" else Status.WARNING
     for number in ours:
-        visit = _Visit(carrier, runtime, number, url, severity)
+        visit = _Visit(carrier, runtime, number, url, severity, sip_address)
         finding = await attempt(visit.look, hop=NUMBER, name=number, limit=LIMIT, section=carrier.section)
         # People may think as long as they like; only the carrier has a limit.
         if visit.wrong and consent is not None and consent(visit.question):
@@ -76,6 +80,7 @@ class _Visit:
     url: str
     severity: Status
     """How bad it is when calls do not come here."""
+    sip_address: str = ""
     wrong: str = ""
     """Why calls do not come here, where that can be changed."""
 
@@ -99,6 +104,8 @@ class _Visit:
                 cause=f"{name} says that the number has no voice",
                 fix="choose a number with voice",
             )
+        if self.sip_address and settings.handled_by.startswith(SIP_TRUNK):
+            return self._good(f"{settings.handled_by} takes its calls; it has to lead to {self.sip_address}")
         self.wrong = _what_is_wrong(settings, name, self.url)
         if self.wrong:
             return self._finding(

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from openclaw_voicecall.api.spec import Runtime
-from openclaw_voicecall.calls.engines import DEFAULT_RESPONDER, EngineRoom
+from openclaw_voicecall.calls.engines import (
+    DEFAULT_MODEL,
+    DEFAULT_RESPONDER,
+    PIPELINE,
+    EngineRoom,
+    model_of,
+    takes_turns,
+    trunk_of,
+)
 from openclaw_voicecall.plugins import Registry
 from openclaw_voicecall.server.answering import checked_reference
 
@@ -15,6 +23,9 @@ if TYPE_CHECKING:
     from openclaw_voicecall.config.schema import VoiceCallConfig
 
 CARRIER = "carrier"
+TRUNK = "trunk"
+"""The carrier that connects calls to a vendor who keeps their audio."""
+MODEL = "model"
 TRANSCRIBER = "transcriber"
 TURN_DETECTOR = "turn detector"
 SYNTHESIZER = "synthesizer"
@@ -45,7 +56,15 @@ class Part:
     def describe(self) -> str:
         """The engine in use, in a phrase. Raises `EngineMissing`."""
         describe = getattr(self.spec, "describe", None)
-        return str(describe(self.settings)) if describe is not None else ""
+        if describe is not None:
+            return str(describe(self.settings))
+        return model_of(self.settings) if self.is_remote else ""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is a carrier whose vendor keeps the audio of calls, and talks on them."""
+        capabilities = getattr(self.spec, "capabilities", None)
+        return capabilities is not None and capabilities.media == "remote"
 
     def notices(self) -> Sequence[str]:
         """What is old or odd in its settings."""
@@ -77,14 +96,30 @@ class Parts:
     """What a call goes through."""
 
     carrier: Part
+    trunk: Part | None = None
+    models: tuple[Part, ...] = ()
     transcribers: tuple[Part, ...] = ()
     detectors: tuple[Part, ...] = ()
     synthesizers: tuple[Part, ...] = ()
     responders: tuple[Part, ...] = ()
+    farewell: tuple[Part, ...] = ()
+    """Synthesizers that only say goodbye, should every model fail."""
 
     def __iter__(self) -> Iterator[Part]:
         yield self.carrier
-        yield from (*self.transcribers, *self.detectors, *self.synthesizers, *self.responders)
+        if self.trunk is not None:
+            yield self.trunk
+        yield from (*self.models, *self.transcribers, *self.detectors, *self.synthesizers, *self.responders)
+
+    @property
+    def is_led(self) -> bool:
+        """Whether a speech-to-speech model leads the calls."""
+        return bool(self.models) or self.carrier.is_remote
+
+    @property
+    def has_pipeline(self) -> bool:
+        """Whether a responder writes turns of a call at all, and does not only answer a model."""
+        return not self.is_led or bool(self.transcribers)
 
 
 def configured_parts(registry: Registry, config: "VoiceCallConfig") -> Parts:
@@ -97,13 +132,47 @@ def configured_parts(registry: Registry, config: "VoiceCallConfig") -> Parts:
     name = config.provider
     spec = registry.find("carriers", name, setting="provider")
     carrier = Part(CARRIER, name, name, spec, config.carrier_settings(name))
-    streams = spec.capabilities.media == "stream" and (
-        config.streaming.enabled or not spec.capabilities.turns
-    )
-    if not streams:  # the carrier listens and speaks
-        return Parts(carrier, responders=_responders(registry, config))
+    if carrier.is_remote:
+        return Parts(carrier, trunk=_trunk(registry, config, carrier), responders=_asked(registry, config))
+    responders = _responders(registry, config)
+    if takes_turns(config, spec.capabilities):  # the carrier listens and speaks
+        return Parts(carrier, responders=responders)
+    voices = _voices(registry, config)
+    models = _models(registry, config) if config.realtime.enabled else ()
+    if models and PIPELINE not in config.realtime.fallbacks:
+        farewell = tuple(voice for voice in voices if not voice.dialled)
+        return Parts(carrier, models=models, responders=_asked(registry, config), farewell=farewell)
     transcribers, detectors = _ears(registry, config)
-    return Parts(carrier, transcribers, detectors, _voices(registry, config), _responders(registry, config))
+    return Parts(
+        carrier,
+        models=models,
+        transcribers=transcribers,
+        detectors=detectors,
+        synthesizers=voices,
+        responders=responders,
+    )
+
+
+def _trunk(registry: Registry, config: "VoiceCallConfig", carrier: Part) -> Part | None:
+    if not (name := trunk_of(carrier.settings)):
+        return None
+    spec = registry.find("carriers", name, setting=f"{carrier.name}.trunk")
+    return Part(TRUNK, name, name, spec, config.carrier_settings(name))
+
+
+def _models(registry: Registry, config: "VoiceCallConfig") -> tuple[Part, ...]:
+    names = (config.realtime.provider or DEFAULT_MODEL, *config.realtime.fallbacks)
+    return tuple(
+        Part(
+            MODEL,
+            name,
+            f"realtime.providers.{name}",
+            registry.find("realtime_models", name, setting="realtime.provider"),
+            config.realtime_settings(name),
+        )
+        for name in dict.fromkeys(names)
+        if name != PIPELINE
+    )
 
 
 def _ears(registry: Registry, config: "VoiceCallConfig") -> tuple[tuple[Part, ...], tuple[Part, ...]]:
@@ -137,6 +206,15 @@ def _voices(registry: Registry, config: "VoiceCallConfig") -> tuple[Part, ...]:
                 section = f"numbers.{dialled}.tts.providers.{name}" if dialled else f"tts.providers.{name}"
                 found.append(Part(SYNTHESIZER, name, section, spec, settings, dialled=dialled))
     return tuple(found)
+
+
+def _asked(registry: Registry, config: "VoiceCallConfig") -> tuple[Part, ...]:
+    """The responders that a model can ask."""
+    if config.realtime.tool_policy == "none":
+        return ()
+    found = _responders(registry, config)
+    chosen = any(part.name.partition("/")[0] != DEFAULT_RESPONDER for part in found)
+    return tuple(part for part in found if part.name != DEFAULT_RESPONDER) if chosen else ()
 
 
 def _responders(registry: Registry, config: "VoiceCallConfig") -> tuple[Part, ...]:

@@ -10,6 +10,7 @@ import secrets
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -70,13 +71,14 @@ class _Fault:
     fix: str
 
 
-async def check_reach(report: Report, site: Site, carrier: Part) -> str:
+async def check_reach(report: Report, site: Site, carrier: Part, trunk: Part | None = None) -> str:
     """Check address, signature and media stream, in this order; returns the webhooks' address.
 
     Args:
         report: Takes the findings.
         site: Who answers at the address.
         carrier: Signs a request as it would.
+        trunk: The same, at an address of its own.
     """
     invitation = await site.invite()
     if not site.public:
@@ -96,17 +98,22 @@ async def check_reach(report: Report, site: Site, carrier: Part) -> str:
     if warning := _address_warning(url, carrier.name):
         report.add(warning)
     if found.status is Status.FAILED:
-        for hop in (SIGNATURE, STREAM):
+        for hop in hops(carrier)[1:]:
             report.add(Finding(hop=hop, status=Status.SKIPPED, text="the public address does not lead here"))
         return url
-    if carrier.spec.sign_probe is not None:
-        report.add(
-            await attempt(
-                lambda: _check_signature(site, carrier), hop=SIGNATURE, limit=LIMIT, section=carrier.section
-            )
-        )
-    report.add(await attempt(lambda: _check_stream(site), hop=STREAM, limit=LIMIT))
+    for part in (carrier, trunk):
+        if part is not None and part.spec.sign_probe is not None:
+            name = part.name if part is trunk else ""
+            signing = partial(_check_signature, site, part, name)
+            report.add(await attempt(signing, hop=SIGNATURE, name=name, limit=LIMIT, section=part.section))
+    if STREAM in hops(carrier):
+        report.add(await attempt(lambda: _check_stream(site), hop=STREAM, limit=LIMIT))
     return url
+
+
+def hops(carrier: Part) -> tuple[str, ...]:
+    """What there is to check; where the vendor keeps the audio, no media stream comes to us."""
+    return (ADDRESS, SIGNATURE) if carrier.is_remote else (ADDRESS, SIGNATURE, STREAM)
 
 
 def _address_warning(url: str, carrier: str) -> Finding | None:
@@ -160,22 +167,27 @@ async def _check_address(site: Site) -> Finding:
     return Finding(hop=ADDRESS, text=f"{invitation.webhook_url} leads to {who}")
 
 
-async def _check_signature(site: Site, carrier: Part) -> Finding:
+async def _check_signature(site: Site, carrier: Part, step: str) -> Finding:
+    """`step` is what the carrier's address has behind the configured one."""
     invitation = await site.invite()
-    probe = carrier.spec.sign_probe(carrier.settings, f"{invitation.webhook_url}?for=status&n=doctor")
+    address = f"{invitation.webhook_url}/{step}" if step else invitation.webhook_url
+    probe = carrier.spec.sign_probe(carrier.settings, f"{address}?for=status&n=doctor")
     answer = await _ask(
         probe.method, probe.url, invitation, site, headers=dict(probe.headers), body=probe.body
     )
     if isinstance(answer, _Fault):
-        return _failed(SIGNATURE, answer)
+        return _failed(SIGNATURE, answer, step)
+    if answer.proven and answer.status == 404:
+        return _failed(SIGNATURE, _unknown(answer, address, step, site), step)
     if not answer.proven:
-        fault = _stranger(answer, invitation.webhook_url, site)
+        fault = _stranger(answer, address, site)
         cause = f"a GET comes through, and a POST does not: {fault.cause}"
         return _failed(
             SIGNATURE,
             _Fault(
                 "a POST does not come through", cause, "let the proxy or tunnel pass POST requests unchanged"
             ),
+            step,
         )
     if refusal := str(answer.facts.get("refusal", "")):
         fix = "let the proxy or tunnel pass headers, query and body unchanged"
@@ -185,10 +197,17 @@ async def _check_signature(site: Site, carrier: Part) -> Finding:
                 f"that does not help, {fix}"
             )
         cause = f"signed by the keys in the configuration for {probe.url}, it arrives as: {refusal}"
-        return _failed(SIGNATURE, _Fault("a signed request is not believed", cause, fix))
-    return Finding(
-        hop=SIGNATURE, text=f"a request signed as {carrier.name} signs arrives whole and is believed"
-    )
+        return _failed(SIGNATURE, _Fault("a signed request is not believed", cause, fix), step)
+    text = f"a request signed as {carrier.name} signs arrives whole and is believed"
+    return Finding(hop=SIGNATURE, name=step, text=text)
+
+
+def _unknown(answer: _Answer, address: str, step: str, site: Site) -> _Fault:
+    """Why a request came out at the service, and no carrier of it took it."""
+    if answer.path.endswith(f"/{step}") and step and site.running:
+        cause = f"the running service has not opened the carrier {step}"
+        return _Fault("nobody takes a signed request", cause, "restart the service")
+    return _moved(answer, address)
 
 
 async def _check_stream(site: Site) -> Finding:
@@ -359,5 +378,7 @@ def _streams(url: str) -> str:
     return _start(url).rpartition("/")[0].rpartition("/")[0]
 
 
-def _failed(hop: str, fault: _Fault) -> Finding:
-    return Finding(hop=hop, status=Status.FAILED, text=fault.text, cause=fault.cause, fix=fault.fix)
+def _failed(hop: str, fault: _Fault, name: str = "") -> Finding:
+    return Finding(
+        hop=hop, name=name, status=Status.FAILED, text=fault.text, cause=fault.cause, fix=fault.fix
+    )

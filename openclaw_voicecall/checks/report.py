@@ -23,6 +23,7 @@ from openclaw_voicecall.errors import (
 SHORTEST_SECRET = 8
 """Characters from which on a configured secret is struck out of everything that is shown: shorter ones are words."""
 HIDDEN = "**********"
+WRONG_SETTING = "a setting is wrong or missing"
 
 
 class Status(StrEnum):
@@ -39,8 +40,9 @@ class Finding:
     """One line of the report."""
 
     hop: str
-    """Where on the way of a call: `configuration`, `carrier`, `transcriber`, `synthesizer`, `responder`, `turn
-    detector`, `public address`, `signature`, `media stream` or `number`."""
+    """Where on the way of a call: `configuration`, `carrier`, `trunk`, `model`, `transcriber`, `synthesizer`,
+    `responder`, `turn detector`, `tools`, `SIP address`, `call set-up`, `public address`, `signature`, `media stream` or
+    `number`."""
     name: str = ""
     """Which one, such as `openai`."""
     status: Status = Status.OK
@@ -135,7 +137,7 @@ async def attempt(
 def failure(error: Exception, *, hop: str, name: str = "", limit: float = 0.0, section: str = "") -> Finding:
     """The finding for an error; see `attempt`."""
     text = {
-        ConfigError: "a setting is wrong or missing",
+        ConfigError: WRONG_SETTING,
         VendorAuthError: "the key is refused",
         EngineMissing: "it is not installed",
         VendorRateLimited: "too many requests",

@@ -1,7 +1,7 @@
 """Who answers at the public address while it is checked: the running service, or else this process in its place."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -43,7 +43,7 @@ class Site:
 
 @asynccontextmanager
 async def open_site(
-    config: "VoiceCallConfig", carrier: Part, runtime: Runtime, state: StateDir
+    config: "VoiceCallConfig", carriers: Sequence[Part], runtime: Runtime, state: StateDir
 ) -> AsyncIterator[Site]:
     """Find the running service, or listen in its place, with its tunnel if it has one.
 
@@ -57,7 +57,7 @@ async def open_site(
         if service is not None:
             yield Site(_Owner(str(service["socket"])).invite, str(service.get("url", "")), running=True)
         else:
-            yield await _stand_in(stack, config, carrier, runtime, state)
+            yield await _stand_in(stack, config, carriers, runtime, state)
 
 
 class _Owner:
@@ -93,7 +93,11 @@ class _Owner:
 
 
 async def _stand_in(
-    stack: AsyncExitStack, config: "VoiceCallConfig", carrier: Part, runtime: Runtime, state: StateDir
+    stack: AsyncExitStack,
+    config: "VoiceCallConfig",
+    carriers: Sequence[Part],
+    runtime: Runtime,
+    state: StateDir,
 ) -> Site:
     listening = sites.bind(config, ephemeral=False)
     stack.callback(listening.close)
@@ -103,13 +107,14 @@ async def _stand_in(
     )
     addresses = Addresses(reach.config, here)
     reach.follow(addresses)
-    opened = await stack.enter_async_context(carrier.open(replace(runtime, webhook_url=addresses.webhook)))
+    there = replace(runtime, webhook_url=addresses.webhook)
+    opened = {part.name: await stack.enter_async_context(part.open(there)) for part in carriers}
     door = ProbeDoor(
         reach.config,
         tokens=StreamTokens(runtime.clock, runtime.ids),
         clock=runtime.clock,
         addresses=addresses,
-        carriers={carrier.name: opened},
+        carriers=opened,
     )
     app = web.Application()
     door.guard(app)

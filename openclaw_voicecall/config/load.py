@@ -230,4 +230,6 @@ def _remarks(change: Change, config: VoiceCallConfig, model: type[VoiceCallConfi
 
 def _matters(path: KeyPath, raw: Tree) -> bool:
     keys = [str(part) for part in path]
+    if keys[0] == "realtime" and look_up(raw, ("realtime", "enabled")) is not True:
+        return False
     return look_up(raw, keys) is not False

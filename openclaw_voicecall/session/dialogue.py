@@ -7,6 +7,7 @@ goes on or there is a goodbye; the far party is told each time, because the turn
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import Any, Final
 
 from openclaw_voicecall.api import realtime as r
@@ -113,6 +114,8 @@ class Dialogue:
         """Take the next caller audio."""
         audio, deaf = self._ears.take(audio, heard=self._keeper.is_open)
         self._keeper.do(lambda session: session.send(audio))
+        if self._ears.beeped(audio):
+            self._post(e.BeepDetected())
         if deaf and self._attends and self._keeper.is_ready:
             self._keeper.give_up(UNNOTICED)
 
@@ -186,7 +189,7 @@ class Dialogue:
     def begin(self, line: ModelLine) -> None:
         """Another session is to be used."""
         for audio in self._ears.unanswered():
-            line.do(lambda session, audio=audio: session.send(audio))  # type: ignore[misc]
+            line.do(methodcaller("send", audio))
         if not self._attends:
             line.do(lambda session: session.attend(False))
 

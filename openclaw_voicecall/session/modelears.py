@@ -10,6 +10,7 @@ from openclaw_voicecall.api.clock import Clock
 from openclaw_voicecall.media.audio import seconds
 from openclaw_voicecall.media.echo import EchoGate
 from openclaw_voicecall.media.static import StaticDetector
+from openclaw_voicecall.media.tones import BeepDetector
 from openclaw_voicecall.session.arrivals import Arrivals
 from openclaw_voicecall.session.deafness import DeafnessWatch
 
@@ -28,10 +29,16 @@ class ModelEars:
         clock: Monotonic time.
         echo: Takes the agent's own voice out of what comes back, or None.
         note: Takes a journal word of the shell and its data.
+        hear_beeps: Whether an answering machine's beep may come.
     """
 
     def __init__(
-        self, clock: Clock, echo: EchoGate | None, note: Callable[[str, dict[str, Any]], None]
+        self,
+        clock: Clock,
+        echo: EchoGate | None,
+        note: Callable[[str, dict[str, Any]], None],
+        *,
+        hear_beeps: bool = False,
     ) -> None:
         self._clock = clock
         self._echo = echo
@@ -43,6 +50,7 @@ class ModelEars:
         self._owed = 0
         self._watch = DeafnessWatch()
         self._static = StaticDetector()
+        self._beeps = BeepDetector() if hear_beeps else None
         self._is_static = False
         self._words_came = asyncio.Event()
         self._paused = asyncio.Event()
@@ -93,6 +101,10 @@ class ModelEars:
         else:
             self._paused.set()
         return audio, deaf
+
+    def beeped(self, audio: bytes) -> bool:
+        """Whether a machine has beeped, once this audio has come, too."""
+        return self._beeps is not None and self._beeps.push(audio)
 
     def unanswered(self) -> tuple[bytes, ...]:
         """What a fresh session has missed of what the caller says."""

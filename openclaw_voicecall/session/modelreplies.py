@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from operator import methodcaller
 from typing import Any, Protocol
 
 from openclaw_voicecall.api import realtime as r
@@ -96,7 +97,7 @@ class Replies:
         self._close(turn)
         for reply in turn.replies:
             heard = [(stretch.item, self._milliseconds(stretch)) for stretch in reply.stretches.values()]
-            self._keeper.do(lambda session, i=reply.id, known=heard: session.cut(i, known))  # type: ignore[misc]
+            self._keeper.do(methodcaller("cut", reply.id, heard))
             for stretch in reply.stretches.values():
                 if self._stage.voice is not None:
                     self._stage.voice.forget(stretch.utterance)

@@ -282,9 +282,7 @@ class Responding:
                         turn.act()
                         self._post(DigitsRequested(digits))
                     case Transfer(to_number, announce):
-                        if request.can_transfer and (
-                            request.transfer_to is None or to_number in request.transfer_to
-                        ):
+                        if request.may_transfer(to_number):
                             turn.act()
                             self._post(TransferRequested(to_number, announce))
                         else:

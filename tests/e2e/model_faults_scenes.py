@@ -9,7 +9,7 @@ import asyncio
 import random
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -32,6 +32,8 @@ APOLOGY = "I'm sorry, something went wrong on my side. Could you say that again?
 GOODBYE = "I'm sorry, I can't go on with this call. Goodbye."
 BYE = "Thank you, bye."
 CALL_LIMIT = 50.0
+AT_ONCE = 8
+"""Calls that are held on one line at the same time."""
 
 _AUDIBLE = bytes((~code & 0x7F) >= AUDIBLE for code in range(256))
 _SUBSCRIBERS = count(1)
@@ -55,7 +57,7 @@ class Mind(Brain):
         self._ears, vendor.recognizer, vendor.brain = vendor.recognizer, self._understand, self
 
     def answers(self, words: str, *replies: Reply | str) -> None:
-        """The replies to these words of a caller, one for each time that they have to be answered."""
+        """The replies to these words of a caller, one for each time that they come; the last one from then on."""
         self._answers.setdefault(words, []).extend(replies)
 
     def fails_to_say(self, text: str, fault: str, **options: Any) -> None:
@@ -73,8 +75,8 @@ class Mind(Brain):
         return reply
 
     def _think(self, cue: Cue) -> Reply | str:
-        left = self._answers.get(cue.heard)
-        return left.pop(0) if left else "All right."
+        left = self._answers.get(cue.heard, ["All right."])
+        return left.pop(0) if len(left) > 1 else left[0]
 
     async def _understand(self, audio: bytes) -> str:
         assert self._ears is not None
@@ -183,13 +185,20 @@ class Place:
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by the call whose session is the next to be opened."""
 
-    def talk(self, *questions: tuple[str, str], retries: int = 2, first: str = GREETING) -> Script:
+    def stays(self, *questions: tuple[str, str], **options: Any) -> Script:
+        """Somebody who asks in the same way, and waits for the agent to hang up."""
+        return self.talk(*questions, hangs_up=False, **options)
+
+    def talk(
+        self, *questions: tuple[str, str], retries: int = 2, first: str = GREETING, hangs_up: bool = True
+    ) -> Script:
         """Somebody who asks until each question is answered, repeats it when asked to, and hangs up then.
 
         Args:
             questions: Each with the answer that is waited for.
             retries: How often a question is said again.
             first: What is waited for before anything is said.
+            hangs_up: Whether it is they who end the call.
         """
         spoken = {question: self.line.words(question) for question, _ in questions}
         self.line.will_say(APOLOGY, GOODBYE, first, *(answer for _, answer in questions))
@@ -204,7 +213,8 @@ class Place:
                     if await first_heard(phone, self.line.agent, answer, APOLOGY, GOODBYE) == answer:
                         break
             await phone.wait(0.3)
-            phone.hang_up()
+            if hangs_up:
+                phone.hang_up()
 
         return person
 
@@ -320,3 +330,39 @@ async def place(
 def static(start: int, voice: bytes) -> bytes:
     """What a line with a wrong codec sends instead of a voice."""
     return random.Random(start).randbytes(len(voice))
+
+
+Lane = tuple[Callable[[Place], Awaitable[dict[str, Coroutine[Any, Any, Held]]]], dict[str, Any]]
+"""Makes the scenes of a line, and the options of that line."""
+
+
+def at_once(lanes: Mapping[str, Lane]) -> Callable[[str], Held]:
+    """Hold the calls of all lanes at the same time; gives each by its name, or raises what it failed with."""
+    outcomes: dict[str, Held | BaseException] = {}
+
+    async def play(scenes: Callable[[Place], Any], options: dict[str, Any]) -> None:
+        async with place(**options) as on:
+            coming = await scenes(on)
+            room = asyncio.Semaphore(AT_ONCE)
+
+            async def one(scene: Coroutine[Any, Any, Held]) -> Held:
+                async with room:
+                    return await scene
+
+            done = await asyncio.gather(*map(one, coming.values()), return_exceptions=True)
+            outcomes.update(zip(coming, done, strict=True))
+
+    async def run() -> list[BaseException | None]:
+        return await asyncio.gather(*(play(*lane) for lane in lanes.values()), return_exceptions=True)
+
+    broken = [error for error in asyncio.run(run()) if error is not None]
+
+    def outcome(name: str) -> Held:
+        if name not in outcomes:
+            raise ExceptionGroup(f"{name} was not held", broken)
+        held = outcomes[name]
+        if isinstance(held, BaseException):
+            raise held
+        return held
+
+    return outcome

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from typed_traffic import require_typed
 from vendor_line import CALLER, OURS, SID, lines
 
 from openclaw_voicecall.testing.emulators.chat import ChatEmulator
 from openclaw_voicecall.testing.emulators.clips import ClipBook
 from openclaw_voicecall.testing.emulators.openai_voice import OpenAIVoiceEmulator
-from openclaw_voicecall.testing.emulators.twilio import Call, TwilioEmulator
+from openclaw_voicecall.testing.emulators.twilio import TwilioEmulator
 from openclaw_voicecall.testing.emulators.voices import babble
 from openclaw_voicecall.testing.service import CliResult, RunningService
 
@@ -137,6 +138,7 @@ async def model_line(
             yield line
         finally:
             await asyncio.to_thread(service.__exit__, None, None, None)
+        require_typed(vendor)
 
 
 __all__ = ["CALLER", "GREETING", "OURS", "VOICE", "ModelLine", "lines", "model_line"]

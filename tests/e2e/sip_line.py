@@ -1,4 +1,4 @@
-"""Calls whose audio OpenAI has over SIP: straight from a trunk, or connected by Twilio, with strict stand-ins for all."""
+"""Calls whose audio OpenAI has over SIP, straight from a trunk or connected by Twilio, with strict stand-ins."""
 
 import asyncio
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from model_line import GREETING, VOICE, ModelLine
+from typed_traffic import require_typed
 from vendor_line import OURS, SID
 
 from openclaw_voicecall.testing.emulators.chat import ChatEmulator
@@ -87,6 +88,7 @@ async def sip_line(
             yield line
         finally:
             await asyncio.to_thread(service.__exit__, None, None, None)
+        require_typed(vendor)
 
 
 def trunk_phone(line: ModelLine, person, *, from_number: str, to: str = OURS, **options: Any) -> TrunkPhone:

@@ -229,17 +229,17 @@ def equipped(responder, earlier, transcript):
         synthesizers={"": (Link("tts", ScriptedSynthesizer()),)},
     )
     offer = CallOffer(direction="inbound", carrier="local", from_number=CALLER, to_number="+15550100000")
-    return assembly.equip(
-        session,
-        record,
-        plan_call(MODEL(), offer, message="", objective=""),
+    return assembly.Fitting(
+        session=session,
+        record=record,
+        plan=plan_call(MODEL(), offer, message="", objective=""),
         engines=engines,
         responders=(Link("llm", responder),),
         config=MODEL(),
         recording=None,
         transcript=lambda: transcript,
         earlier=earlier,
-    )
+    ).parts()
 
 
 @pytest.mark.parametrize(

@@ -236,16 +236,17 @@ async def turn_of(offer, **settings):
         ),
     )
     responder = ScriptedResponder(deque(["Yes."]))
-    responding = assembly.equip(
-        session,
-        record,
-        plan_call(config, offer, message="", objective=""),
+    fitting = assembly.Fitting(
+        session=session,
+        record=record,
+        plan=plan_call(config, offer, message="", objective=""),
         engines=engines,
         responders=(Link("llm", responder),),
         config=config,
         recording=None,
         transcript=tuple,
-    ).responding
+    )
+    responding = fitting.parts().responding
     responding.respond(1, "Call my friend, please.", "")
     async with asyncio.timeout(5):
         while not responder.requests:

@@ -7,7 +7,7 @@ import pytest
 from rig import running_call
 
 from openclaw_voicecall.api.carrier import CarrierCapabilities
-from openclaw_voicecall.calls.assembly import LONG_WITHOUT_WORDS, LONGEST_INTERRUPTION, TAKEOVER, tuned_policy
+from openclaw_voicecall.calls.tuning import LONG_WITHOUT_WORDS, LONGEST_INTERRUPTION, TAKEOVER, tuned_policy
 from openclaw_voicecall.config.schema import build_config_model
 from openclaw_voicecall.core.policy import CallPolicy
 

@@ -148,7 +148,9 @@ class LocalCarrier:
                 operation="send digits",
             )
 
-    async def transfer(self, leg: LegRef, to_number: str, *, caller_id: str = "", limit: float = 0.0) -> None:
+    async def transfer(
+        self, leg: LegRef, to_number: str, *, caller_id: str = "", limit: float = 0.0, announce: str = ""
+    ) -> None:
         """Not on the local line. Raises `VendorRejected`."""
         raise VendorRejected("the local line cannot transfer calls", vendor="local", operation="transfer")
 

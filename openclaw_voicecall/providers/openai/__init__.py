@@ -148,10 +148,16 @@ async def _open_realtime_model(
     config: "OpenAIVoiceConfig", runtime: "Runtime"
 ) -> "AsyncIterator[RealtimeModel]":
     from openclaw_voicecall.providers.openai.account import account
+    from openclaw_voicecall.providers.openai.live_settings import is_live
     from openclaw_voicecall.providers.openai.realtime import SECTION, OpenAIRealtimeModel
 
     owner = account(config.api_key, config.base_url, section=SECTION)
-    yield OpenAIRealtimeModel(owner, config, runtime.clock)
+    if not is_live(config.model):
+        yield OpenAIRealtimeModel(owner, config, runtime.clock)
+        return
+    from openclaw_voicecall.providers.openai.live_model import GptLiveModel
+
+    yield GptLiveModel(owner, config, runtime.clock, delegate=config.function_model)
 
 
 @asynccontextmanager

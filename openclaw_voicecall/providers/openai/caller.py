@@ -44,7 +44,7 @@ class Caller:
 
     def on_started(self, event: dict[str, Any]) -> None:
         """`input_audio_buffer.speech_started`. Its time includes the padding from before the speech."""
-        if not self._speaking:
+        if not self._speaking and isinstance(event.get("item_id"), str):  # it silences the agent
             self._speaking = True
             padding = self._settings.turn_detection.get("prefix_padding_ms", 0)
             self._tell(SpeechEdge(speaking=True, ago=self._ago(event.get("audio_start_ms"), padding)))

@@ -54,7 +54,7 @@ class LiveConfig(Protocol):
         ...
 
     @property
-    def voice(self) -> str | None:
+    def voice_name(self) -> str:
         """Name of the voice."""
         ...
 
@@ -66,7 +66,7 @@ def is_live(model: str) -> bool:
 
 def voice_of(config: LiveConfig, request: RealtimeRequest) -> str:
     """The voice that a session is to have."""
-    return request.voice or config.voice or DEFAULT_VOICE
+    return request.voice or config.voice_name
 
 
 def session_start(config: LiveConfig, request: RealtimeRequest, *, delegate: str) -> dict[str, Any]:

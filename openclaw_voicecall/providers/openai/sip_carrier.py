@@ -42,8 +42,10 @@ from openclaw_voicecall.errors import (
 )
 from openclaw_voicecall.providers._socket import VendorSocket
 from openclaw_voicecall.providers.openai import sip_webhooks
+from openclaw_voicecall.providers.openai.accept_check import accept_problems
 from openclaw_voicecall.providers.openai.account import account
 from openclaw_voicecall.providers.openai.conversation import TALK, LineLost, VoiceSession
+from openclaw_voicecall.providers.openai.realtime import OpenAIRealtimeModel
 from openclaw_voicecall.providers.openai.refusals import VENDOR
 from openclaw_voicecall.providers.openai.sip_calls import PAUSES, UNDECIDED, SipCalls, open_client
 from openclaw_voicecall.providers.openai.sip_config import SECTION, OpenAISipConfig
@@ -136,6 +138,16 @@ class OpenAISipCarrier:
             uri=f"sip:{self._config.project_id}@{self._config.sip_host};transport=tls",
             headers={sip_webhooks.CALL_HEADER: token},
         )
+
+    @property
+    def trial(self) -> OpenAIRealtimeModel:
+        """The same model with the same settings over a WebSocket of ours, so that it can be tried without a call."""
+        owner = account(self._config.api_key, self._config.base_url, section=SECTION)
+        return OpenAIRealtimeModel(owner, self._config, self._runtime.clock)
+
+    def refusals(self, request: RealtimeRequest) -> Sequence[str]:
+        """What OpenAI would not take of a call with this request, a phrase each with the name of the field."""
+        return accept_problems(self._config, request)
 
     def open_session(
         self, leg: LegRef, request: RealtimeRequest

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, SecretStr
 
-from openclaw_voicecall.config.fields import Words, wrong
+from openclaw_voicecall.config.fields import wrong
 from openclaw_voicecall.providers.openai.voice_config import OpenAIVoiceConfig, voice_notices
 
 SECTION = "openai-sip"
@@ -37,8 +37,9 @@ class OpenAISipConfig(OpenAIVoiceConfig):
     place."""
     sip_host: Annotated[str, AfterValidator(_host)] = HOST
     """Host of the SIP endpoint; `sip-eu.api.openai.com` for projects whose data stay in Europe."""
-    trunk: Words = "twilio"
-    """Name of the carrier that places our calls and connects them to OpenAI."""
+    trunk: str = "twilio"
+    """Name of the carrier that places our calls and connects them to OpenAI. Empty where calls only come in, straight
+    from a SIP trunk."""
 
 
 def sip_notices(config: OpenAISipConfig) -> list[str]:

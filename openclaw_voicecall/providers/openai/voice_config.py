@@ -2,13 +2,15 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from openclaw_voicecall.config.base import CamelModel
 from openclaw_voicecall.config.fields import wrong
 from openclaw_voicecall.config.sections_openclaw import Milliseconds, OpenAIRealtimeKeys, UnitInterval
 from openclaw_voicecall.providers._models import retirement_notice
 from openclaw_voicecall.providers.openai.config import Name
+from openclaw_voicecall.providers.openai.live_settings import DEFAULT_DELEGATE, is_live
+from openclaw_voicecall.providers.openai.live_settings import DEFAULT_VOICE as DEFAULT_LIVE_VOICE
 from openclaw_voicecall.providers.openai.models import (
     CUSTOM_VOICE,
     DEFAULT_TRANSCRIBER,
@@ -24,15 +26,6 @@ from openclaw_voicecall.providers.openai.models import (
 def is_voice(name: str) -> bool:
     """Whether a speech-to-speech model can have this voice."""
     return name in VOICES or (name.startswith(CUSTOM_VOICE) and len(name) > len(CUSTOM_VOICE))
-
-
-def _voice(name: str) -> str:
-    if not is_voice(name):
-        raise wrong(f"expected one of {', '.join(VOICES)}, or the id of an own voice, such as voice_1234")
-    return name
-
-
-Voice = Annotated[str, AfterValidator(_voice)]
 
 
 class OpenAITracingConfig(CamelModel):
@@ -51,11 +44,14 @@ class OpenAIVoiceConfig(OpenAIRealtimeKeys):
     """
 
     model: Name = DEFAULT_VOICE_MODEL
-    """Name of the model."""
-    voice: Voice | None = None
+    """Name of the model; `gpt-live-...` for GPT-Live, which listens while it speaks."""
+    function_model: Name = DEFAULT_DELEGATE
+    """Model that calls functions for GPT-Live, at a price of its own."""
+    voice: Name | None = None
     """Name of the voice: alloy, ash, ballad, coral, echo, sage, shimmer, verse, marin or cedar, or the id of an own
-    one, `voice_...`. marin, if neither this nor `speakerVoice` is set."""
-    speaker_voice: Voice | None = None
+    one, `voice_...`. marin, if neither this nor `speakerVoice` is set. GPT-Live has voices of its own, first of all
+    willow."""
+    speaker_voice: Name | None = None
     """Another name for `voice`."""
     speed: Annotated[float, Field(ge=0.25, le=1.5)] | None = None
     """Pace of the speech; 1 is natural."""
@@ -84,12 +80,17 @@ class OpenAIVoiceConfig(OpenAIRealtimeKeys):
     def _check_voices(self) -> Self:
         if self.voice and self.speaker_voice and self.voice != self.speaker_voice:
             raise wrong("expected one voice, found two: voice and speakerVoice are the same setting")
+        if not is_live(self.model) and not is_voice(self.voice_name):
+            raise wrong(
+                f"voice: expected one of {', '.join(VOICES)}, or the id of an own voice, such as voice_1234"
+            )
         return self
 
     @property
     def voice_name(self) -> str:
         """The voice in force."""
-        return self.voice or self.speaker_voice or DEFAULT_VOICE
+        default = DEFAULT_LIVE_VOICE if is_live(self.model) else DEFAULT_VOICE
+        return self.voice or self.speaker_voice or default
 
 
 _SERVER_VAD_ONLY = ("silence_duration_ms", "vad_threshold", "prefix_padding_ms")

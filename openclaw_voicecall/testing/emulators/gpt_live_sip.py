@@ -32,6 +32,8 @@ class SipCall:
     status: int = 0
     """What it was rejected with."""
     refers: list[str] = field(default_factory=list)
+    bodies: list[tuple[str, Any]] = field(default_factory=list)
+    """What was asked of it over REST, `accept`, `reject`, `refer` or `hangup`, and with which body; None for none."""
     events: list[dict[str, Any]] = field(default_factory=list)
     """What came over sidebands, right or wrong."""
     sidebands: list[web.WebSocketResponse] = field(default_factory=list)
@@ -119,6 +121,7 @@ class SipSide:
         where = f"POST {request.path}"
         try:
             body = json.loads(text) if text else None
+            call.bodies.append((request.path.rpartition("/")[2], body))
             act(call, body)
         except ValueError:
             self._emulator.refuse(where, "no JSON")

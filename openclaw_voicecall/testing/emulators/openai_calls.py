@@ -192,6 +192,7 @@ class Calls:
                 raise ValueError("no object")
         except ValueError:
             return self._refused(action, "We could not parse the JSON body of your request.", None, None)
+        leg.call.bodies.append((action, body))
         fault = self._emulator.take_fault(f"{action}-500")
         if fault is not None and not fault.options.get("anyway"):
             return problem(500, None, SERVER_ERROR, "server_error")

@@ -27,7 +27,15 @@ TOKEN_MS: Final = 50
 """How much sound a token of output is."""
 AHEAD: Final = 20
 """How many characters the words are ahead of the sound."""
-FAULTS: Final = ("response-failed", "stall", "mid-sentence-close", "double-response", "late-deltas", "static")
+FAULTS: Final = (
+    "response-failed",
+    "stall",
+    "mid-sentence-close",
+    "double-response",
+    "late-deltas",
+    "static",
+    "silence",
+)
 
 
 @dataclass(slots=True)
@@ -139,6 +147,8 @@ class Response:
         talk = self._talk
         if self._fault == "static" or talk.static:
             piece = random.randbytes(len(piece))
+        elif self._fault == "silence":
+            piece = b"\xff" * len(piece)
         talk.session.audio_made = True
         item.audio_ms += len(piece) // BYTES_PER_MS
         self._tokens[1] = math.ceil(item.audio_ms / TOKEN_MS)

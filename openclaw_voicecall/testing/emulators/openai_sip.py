@@ -49,6 +49,8 @@ class Call:
     """It is answered when an accept has taken effect."""
     accepts: list[Any] = field(default_factory=list)
     """Bodies of its accepts, right or wrong."""
+    bodies: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """What was asked of it over REST, `accept`, `reject`, `refer` or `hangup`, and with which body, right or wrong."""
     refers: list[str] = field(default_factory=list)
     """Where it was to be transferred to, also where nothing came of it."""
     notified: list[int] = field(default_factory=list)

@@ -67,6 +67,7 @@ class Talk:
         if name != DTMF:
             event["event_id"] = self.next_id("event")
         self.session.sent.append(event)
+        self.session.sent_at.append(time.monotonic())
         self.emulator.stamp(name, str(fields.get("item_id", "")))
         for watcher in list(self.watchers):
             await watcher.tell(name, event)

@@ -73,6 +73,7 @@ class OpenAIVoiceEmulator(SessionEmulator):
         "mid-sentence-close": "the connection, and a SIP call, ends in the middle of a reply",
         "expire": "the hour is over: session_expired, close 1001",
         "static": "the sound of a reply is noise",
+        "silence": "the sound of a reply is silence",
         "stall": "a reply stops in the middle and does not end",
         "double-response": "a reply is followed by the same again, uninvited",
         "late-deltas": "sound of a reply that was cancelled goes on coming",

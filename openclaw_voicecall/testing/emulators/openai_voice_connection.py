@@ -6,6 +6,7 @@ closes (4000 for a wrong address or dialect, 1001 at the end of the hour) are as
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -170,6 +171,7 @@ class VoiceConnection:
     async def _send(self, event: dict[str, Any]) -> None:
         """Tell this socket alone."""
         self._session.sent.append(event)
+        self._session.sent_at.append(time.monotonic())
         self._emulator.stamp(event["type"])
         await self._write(json.dumps(event))
 

@@ -59,6 +59,8 @@ class VoiceSession:
     """Every event of the client, right or wrong."""
     sent: list[dict[str, Any]] = field(default_factory=list)
     """Every event of the server."""
+    sent_at: list[float] = field(default_factory=list)
+    """When each of them left, seconds of `time.monotonic`."""
     updates: list[dict[str, Any]] = field(default_factory=list)
     """Every `session.update` that came, right or wrong."""
     errors: list[dict[str, Any]] = field(default_factory=list)

@@ -8,6 +8,7 @@ import base64
 import binascii
 import json
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -81,6 +82,8 @@ class MediaStream:
     """Valid messages of the application by event."""
     audio_received: int = 0
     """Bytes of audio that the application sent."""
+    arrivals: list[tuple[float, bytes]] = field(default_factory=list)
+    """That audio, message by message, and when it came: seconds of `time.monotonic`."""
     marks: list[str] = field(default_factory=list)
     """Marks in the order they came."""
     echoed: list[str] = field(default_factory=list)
@@ -272,6 +275,7 @@ class MediaStream:
         match event, detail:
             case "media", bytes(audio):
                 self.audio_received += len(audio)
+                self.arrivals.append((time.monotonic(), audio))
                 self.line.play(audio)
             case "mark", str(name):
                 self.marks.append(name)

@@ -231,9 +231,10 @@ def test_every_carrier_of_openclaw_is_accepted(provider):
     )
 
 
-def test_a_realtime_model_that_is_switched_on_is_named_as_without_effect():
-    assert load({"realtime": {"enabled": True}}).notices == (
-        "These settings are accepted and have no effect here: realtime.",
+def test_what_of_a_realtime_model_has_no_effect_is_named_once_it_is_switched_on():
+    realtime = {"enabled": True, "consultFastMode": True, "toolPolicy": "owner"}
+    assert load({"realtime": realtime}).notices == (
+        "These settings are accepted and have no effect here: realtime.consultFastMode.",
     )
 
 

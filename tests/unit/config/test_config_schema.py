@@ -36,7 +36,8 @@ MODEL = build_config_model(
 
 
 def test_defaults_give_the_default_policy():
-    assert MODEL().call_policy("outbound", "conversation") == CallPolicy()
+    said_by_default = MODEL().phrases.transferring
+    assert MODEL().call_policy("outbound", "conversation") == CallPolicy(transferring=said_by_default)
 
 
 def test_notify_mode_does_not_listen_and_hangs_up_after_the_message():
@@ -86,6 +87,9 @@ def test_every_tuning_of_the_core_can_be_set():
                 "idleGoodbye": "Quiet.",
                 "durationWarning": "Soon over.",
                 "transferFailed": "Nobody there.",
+                "transferBusy": "Busy.",
+                "transferNoAnswer": "No answer.",
+                "transferring": "Wait.",
                 "reconnected": "Back.",
             },
             "transfer": {"answerMs": 20000, "maxDurationSeconds": 600},
@@ -108,7 +112,8 @@ def test_every_tuning_of_the_core_can_be_set():
     assert (policy.transfer_limit, policy.transfer_duration) == (20.0, 600.0)
     assert (policy.transfer_failed, policy.reconnected) == ("Nobody there.", "Back.")
     assert (policy.leave_voicemail, policy.voicemail_window) == (False, 12.0)
-    untouched = {"greeting", "must_say", "respond", "hang_up_after_greeting"}
+    assert (policy.transfer_busy, policy.transfer_no_answer) == ("Busy.", "No answer.")
+    untouched = {"greeting", "must_say", "respond", "hang_up_after_greeting", "model_led", "reply_patience"}
     for name in CallPolicy.__dataclass_fields__.keys() - untouched:
         assert getattr(policy, name) != getattr(default, name), name
 

@@ -284,7 +284,7 @@ def test_a_session_that_does_not_tell_its_voice_is_taken():
 
 def test_the_settings_of_a_call_over_sip_are_ones_that_openai_knows():
     class Config:
-        model, voice = "gpt-live-1", None
+        model, voice_name = "gpt-live-1", "willow"
 
     tool = r.ModelTool(name="look_up", description="Looks.", parameters={"type": "object", "properties": {}})
     request = r.RealtimeRequest(
