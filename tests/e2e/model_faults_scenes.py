@@ -190,7 +190,12 @@ class Place:
         return self.talk(*questions, hangs_up=False, **options)
 
     def talk(
-        self, *questions: tuple[str, str], retries: int = 2, first: str = GREETING, hangs_up: bool = True
+        self,
+        *questions: tuple[str, str],
+        retries: int = 2,
+        first: str = GREETING,
+        hangs_up: bool = True,
+        arm: tuple[str, asyncio.Event] | None = None,
     ) -> Script:
         """Somebody who asks until each question is answered, repeats it when asked to, and hangs up then.
 
@@ -199,6 +204,7 @@ class Place:
             retries: How often a question is said again.
             first: What is waited for before anything is said.
             hangs_up: Whether it is they who end the call.
+            arm: A fault that befalls what is said first, and who is told that it did.
         """
         spoken = {question: self.line.words(question) for question, _ in questions}
         self.line.will_say(APOLOGY, GOODBYE, first, *(answer for _, answer in questions))
@@ -206,10 +212,14 @@ class Place:
         async def person(phone: Person) -> None:
             if first:
                 await first_heard(phone, self.line.agent, first, since=0.0)
+            if arm is not None:
+                self.line.model.fail_next(arm[0])
             for question, answer in questions:
                 for _ in range(1 + retries):
                     await phone.wait(0.3)
                     await phone.say(spoken[question])
+                    if arm is not None:
+                        arm[1].set()
                     if await first_heard(phone, self.line.agent, answer, APOLOGY, GOODBYE) == answer:
                         break
             await phone.wait(0.3)
@@ -256,14 +266,23 @@ class Place:
             noticed.cancel()
         return await held
 
-    async def place(self, person: Script | None, *, pickup: Pickup | None = None, **order: Any) -> Held:
-        """We call somebody; returns when all is over."""
+    async def place(
+        self,
+        person: Script | None,
+        *,
+        pickup: Pickup | None = None,
+        lead: Callable[[str], Awaitable[None]] | None = None,
+        **order: Any,
+    ) -> Held:
+        """We call somebody, and `lead` the call by commands; returns when all is over."""
         number = f"+1555100{next(_SUBSCRIBERS):04d}"
         async with self.opening:
             self.line.twilio.pickup, self.line.twilio.person = pickup or Pickup(), person
             record = await self.client.place_call({"to": number, "mode": "conversation", **order})
             call = await self.line.twilio.next_call()
-        return await self.over(call, record["callId"])
+        leading = lead(record["callId"]) if lead is not None else asyncio.sleep(0)
+        held, _ = await asyncio.gather(self.over(call, record["callId"]), leading)
+        return held
 
     async def over(self, call: Call, call_id: str = "") -> Held:
         """Wait for the end of a call and of its record."""

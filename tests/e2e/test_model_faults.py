@@ -1,14 +1,19 @@
 """Whatever a speech-to-speech model does on a call, the caller hears the right voice, or is told, and never nothing."""
 
+import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from hearing import Outcomes
-from model_faults_scenes import APOLOGY, Held, Place, at_once
+from hearing import LONGEST_SILENCE, Outcomes, first_heard
+from model_faults_scenes import APOLOGY, GOODBYE, Held, Place, Script, at_once, static
 from model_line import GREETING, VOICE
+from twilio_scenes import keys_heard
 
+from openclaw_voicecall.media.tones import beep
 from openclaw_voicecall.testing.emulators.openai_replies import Reply, ToolUse
+from openclaw_voicecall.testing.emulators.twilio import Person
+from openclaw_voicecall.testing.ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timed]
 
@@ -121,7 +126,220 @@ async def broken(on: Place) -> dict[str, Coroutine[Any, Any, Held]]:
     return scenes
 
 
-LANES = {"opened": (opened, {}), "broken": (broken, {})}
+async def busy(on: Place) -> dict[str, Coroutine[Any, Any, Held]]:
+    """What else there is in calls: keys, commands, machines, interruptions, and a vendor that hears nothing."""
+    free = asyncio.Event()
+
+    async def later(scene: Coroutine[Any, Any, Held]) -> Held:
+        await free.wait()
+        return await scene
+
+    on.mind.answers(DEAF[0], DEAF[1])
+    on.mind.answers(LONG[0], STORY)
+    on.mind.answers(LONG[1], ENOUGH)
+    on.mind.fails_to_say(STORY, "late-deltas")
+    on.mind.answers("", KEYS_HEARD)
+    on.mind.answers(MENU, Reply("", (ToolUse("send_digits", {"digits": "5#"}),)))
+    on.mind.answers(IT_IS_SAM, GOOD)
+    for words, answer in HOUR:
+        on.mind.answers(words, answer)
+    return {
+        "deaf": on.ring(on.talk(DEAF, arm=("quiet", free))),
+        "old": later(on.ring_into("expire", on.talk(*HOUR), seconds=5.0)),
+        "late-deltas": later(on.ring(interrupts(on))),
+        "keys-in": later(on.ring(presses(on))),
+        "keys-out": later(on.ring(in_menu(on))),
+        "commands": later(commanded(on)),
+        "notify": later(on.place(talks_into(on), message=MESSAGE, mode="notify")),
+        "machine": later(on.place(machine(on), message=MESSAGE, mode="notify")),
+        "caller-static": later(on.ring(noisy(on))),
+    }
+
+
+def interrupts(on: Place) -> Script:
+    """Somebody who does not want to hear the story."""
+    clips = [on.line.words(text) for text in LONG]
+    on.line.will_say(STORY, ENOUGH)
+
+    async def person(phone: Person) -> None:
+        await first_heard(phone, on.line.agent, GREETING, since=0.0)
+        await phone.say(clips[0])
+        await phone.wait_for_sound()
+        await phone.wait(0.4)
+        await phone.say(clips[1])
+        await first_heard(phone, on.line.agent, ENOUGH)
+        await phone.wait(0.5)
+        phone.hang_up()
+
+    return person
+
+
+def presses(on: Place) -> Script:
+    """Somebody who presses keys instead of talking."""
+    on.line.will_say(KEYS_HEARD)
+
+    async def person(phone: Person) -> None:
+        await first_heard(phone, on.line.agent, GREETING, since=0.0)
+        await phone.press("12#")
+        await first_heard(phone, on.line.agent, KEYS_HEARD)
+        phone.hang_up()
+
+    return person
+
+
+def in_menu(on: Place) -> Script:
+    """A telephone menu."""
+    menu = on.line.words(MENU)
+
+    async def person(phone: Person) -> None:
+        await first_heard(phone, on.line.agent, GREETING, since=0.0)
+        await phone.say(menu)
+        await phone.wait(3.0)
+        phone.hang_up()
+
+    return person
+
+
+def talks_into(on: Place) -> Script:
+    """Somebody who asks something while the message is said."""
+    clip = on.line.words(WHO)
+    on.line.will_say(MESSAGE)
+
+    async def person(phone: Person) -> None:
+        await phone.wait_for_sound()
+        await phone.say(clip)
+        await phone.listen()
+
+    return person
+
+
+def machine(on: Place) -> Script:
+    """An answering machine."""
+    clip = on.line.words(ANNOUNCEMENT)
+    on.line.will_say(MESSAGE)
+
+    async def person(phone: Person) -> None:
+        await phone.say(clip)
+        await phone.wait(0.3)
+        await phone.say(beep(500))
+        await phone.listen()
+
+    return person
+
+
+def noisy(on: Place) -> Script:
+    """Somebody whose carrier has the codec wrong."""
+
+    async def person(phone: Person) -> None:
+        await phone.wait(0.5)
+        phone.sit_in(static)
+        await phone.wait(6.0)
+        phone.hang_up()
+
+    return person
+
+
+async def commanded(on: Place) -> Held:
+    """A call that its owner leads by commands, beside the model."""
+    sam = on.line.words(IT_IS_SAM)
+    on.line.will_say(MESSAGE, SPOKEN, ASKED, GOOD, PARTING)
+
+    async def person(phone: Person) -> None:
+        await first_heard(phone, on.line.agent, ASKED, since=0.0)
+        await phone.say(sam)
+        await phone.listen()
+
+    async def lead(call_id: str) -> None:
+        await on.client.speak(call_id, SPOKEN)
+        answer = await on.client.continue_call(call_id, ASKED, timeout_ms=15000)
+        assert answer["transcript"] == IT_IS_SAM
+        while (await on.client.get_call(call_id))["transcript"][-1]["text"] != GOOD:
+            await asyncio.sleep(0.1)
+        await on.client.end_call(call_id, farewell=PARTING)
+
+    return await on.place(person, lead=lead, message=MESSAGE)
+
+
+async def owned(on: Place) -> dict[str, Coroutine[Any, Any, Held]]:
+    """A call with a line that has to be said, and a last minute."""
+    clip = on.line.words(WHO)
+    on.mind.answers(WHO, Reply(NOBODY, delay=0.2))
+    on.line.will_say(DISCLOSURE, NOBODY, WARNING)
+
+    async def person(phone: Person) -> None:
+        await phone.wait_for_sound()
+        await phone.wait(0.3)
+        await phone.say(clip)
+        await first_heard(phone, on.line.agent, GREETING, since=0.0)
+        await phone.say(clip)
+        await phone.listen()
+
+    return {"disclosed": on.ring(person)}
+
+
+async def unknown(on: Place) -> dict[str, Coroutine[Any, Any, Held]]:
+    """A model that is gone, and nobody else who could answer."""
+    return {"retired": on.ring(None)}
+
+
+async def unreachable(on: Place) -> dict[str, Coroutine[Any, Any, Held]]:
+    """A vendor that is not there; the carrier can talk by turns, and a responder answers."""
+    on.line.chat.replies.append(NOON)
+    return {"dead": on.ring(on.talk((TIME, NOON)))}
+
+
+async def wrong_key(on: Place) -> dict[str, Coroutine[Any, Any, Held]]:
+    """The same, for a key that is refused in the middle of a call."""
+    on.line.chat.replies.append(NOON)
+    on.mind.answers(THANKS, FAREWELL)
+    on.mind.fails_to_say(FAREWELL, "mid-sentence-close", code=1011)
+    on.mind.fails_to_say(FAREWELL, "http-401")
+    return {"wrong-key": on.ring(on.talk((THANKS, "never said"), (TIME, NOON), retries=0))}
+
+
+MESSAGE = "Your parcel is at the front office."
+SPOKEN = "It is there until Friday."
+ASKED = "Am I talking to Sam?"
+IT_IS_SAM = "Yes, it is me, Sam."
+GOOD = "Good to know, thank you."
+PARTING = "Goodbye then, Sam."
+WHO = "Who is calling me?"
+NOBODY = "Nobody but a machine."
+ANNOUNCEMENT = "You have reached Sam. Please leave a message after the tone."
+MENU = "For the office press five."
+KEYS_HEARD = "You pressed one and two."
+DEAF = ("Does anybody hear me?", "Yes, I hear you now.")
+LONG = ("Tell me a story, please.", "Stop, that is enough now.")
+STORY = (
+    "Once upon a time there was a telephone that nobody ever answered, although it rang all day and all night, and "
+    "one day somebody came by who had never seen one before and did not know what it was for."
+)
+ENOUGH = "All right, no more stories."
+HOUR = (("What day is it?", "It is a Monday in May."), ("And after that?", "Then comes a Tuesday."))
+DISCLOSURE = "This is an AI assistant."
+WARNING = "We have only a few seconds left."
+TIME = "What is the time, please?"
+NOON = "It is noon now."
+
+LANES = {
+    "opened": (opened, {}),
+    "broken": (broken, {}),
+    "busy": (busy, {}),
+    "owned": (
+        owned,
+        {
+            "config": {
+                "disclosure": DISCLOSURE,
+                "maxDurationSeconds": 18,
+                "limits": {"warnBeforeSeconds": 6},
+                "phrases": {"durationWarning": WARNING},
+            }
+        },
+    ),
+    "unknown": (unknown, {"config": {"responseModel": None}, "openai": {"model": "gpt-4o-realtime-preview"}}),
+    "unreachable": (unreachable, {"openai": {"baseUrl": f"http://127.0.0.1:{free_port()}/v1"}}),
+    "wrong-key": (wrong_key, {}),
+}
 
 
 @pytest.fixture(scope="module")
@@ -185,3 +403,115 @@ def test_calls_at_the_same_time_are_not_mixed(held):
         assert call.heard == [GREETING, answer]
         assert call.lines == [("agent", GREETING), ("caller", question), ("agent", answer)]
         call.require_live_line()
+
+
+def test_a_caller_whom_the_model_does_not_hear_is_answered_by_the_next_session(held):
+    call = held("deaf")
+    assert call.lines == [("agent", GREETING), ("caller", DEAF[0]), ("agent", DEAF[1])]
+    assert call.heard == [GREETING, DEAF[1]]
+    call.require_failure("does not notice", "opened again")
+    call.require_live_line()
+
+
+def test_nobody_notices_that_a_session_is_over(held):
+    call = held("old")
+    said = [GREETING, *(answer for _, answer in HOUR)]
+    assert call.heard == said
+    assert call.agent_words == said
+    assert len(call.sessions) == 2
+    call.require_failure("session_expired", "opened again")
+    call.require_live_line()
+
+
+def test_what_comes_late_of_a_reply_that_was_cut_is_not_heard(held):
+    call = held("late-deltas")
+    assert "late-deltas" in call.line.model.taken
+    greeting, story, enough = call.heard
+    assert (greeting, enough) == (GREETING, ENOUGH)
+    assert STORY.startswith(story)
+    assert len(story) < len(STORY) / 2
+    assert call.noise <= 0.1
+    [cut] = [line for line in call.record["transcript"] if line["interrupted"]]
+    assert STORY.startswith(cut["text"])
+    call.require_live_line()
+
+
+def test_keys_of_the_caller_are_told_to_the_model(held):
+    call = held("keys-in")
+    assert call.lines == [("agent", GREETING), ("caller", "[keys 12]"), ("agent", KEYS_HEARD)]
+    assert call.heard == [GREETING, KEYS_HEARD]
+    call.require_live_line()
+
+
+def test_the_model_presses_keys(held):
+    call = held("keys-out")
+    assert keys_heard(bytes(call.call.line.heard)) == "5#"
+    assert call.agent_words == [GREETING], "nothing is said to a menu"
+    call.require_live_line()
+
+
+def test_commands_work_beside_the_model(held):
+    call = held("commands")
+    assert call.heard == [MESSAGE, SPOKEN, ASKED, GOOD, PARTING]
+    assert call.agent_words == call.heard
+    assert call.record["endReason"] == "agent-hung-up"
+    call.require_live_line()
+
+
+def test_a_notification_is_said_to_its_end_and_answers_nobody(held):
+    call = held("notify")
+    assert call.heard == [MESSAGE]
+    assert call.agent_words == [MESSAGE]
+    assert call.record["endReason"] == "completed"
+    [session] = call.sessions
+    assert not any(response.why == "turn" for response in session.responses)
+    assert session.config["audio"]["input"]["turn_detection"]["create_response"] is False
+
+
+def test_a_machine_gets_the_message_after_its_beep(held):
+    call = held("machine")
+    assert call.record["endReason"] == "voicemail"
+    beeped, _ = call.call.phone.said[1]
+    after = [
+        found for found in call.line.agent.read(bytes(call.call.line.heard)) if found.start > 8000 * beeped
+    ]
+    assert [(found.text, found.whole) for found in after] == [(MESSAGE, True)]
+
+
+def test_noise_that_comes_instead_of_the_caller_is_named(held):
+    call = held("caller-static")
+    assert [(told["hop"], told["direction"]) for told in call.words("line-static")] == [("carrier", "caller")]
+    assert call.record["endReason"] == "caller-hung-up"
+    assert call.heard[0] == GREETING
+    assert call.line.heard_wrong(call.call.line.heard) == []
+
+
+def test_a_line_that_has_to_be_said_is_and_the_end_is_announced(held):
+    call = held("disclosed")
+    assert call.heard[:3] == [DISCLOSURE, GREETING, NOBODY]
+    assert WARNING in call.heard
+    assert call.record["endReason"] == "max-duration"
+    call.require_live_line()
+
+
+def test_who_can_be_answered_by_nobody_is_said_goodbye_to(held):
+    call = held("retired")
+    assert call.agent_words == [GOODBYE]
+    assert call.record["endReason"] == "response-failed"
+    assert len(bytes(call.call.line.heard).strip(b"\xff\x7f")) > 2 * 8000, "in the voice of this machine"
+    call.require_failure("gpt-4o-realtime-preview", "given up")
+    assert call.silence <= LONGEST_SILENCE
+    assert "gpt-4o-realtime-preview" in call.line.service.stderr.partition("initiated")[0], (
+        "a notice at the start"
+    )
+
+
+@pytest.mark.parametrize("name", ["dead", "wrong-key"])
+def test_the_carrier_and_a_responder_go_on_when_no_model_is_left(held, name):
+    call = held(name)
+    assert call.heard[0] == GREETING
+    assert call.heard[-1] == NOON
+    assert call.lines[-2:] == [("caller", TIME), ("agent", NOON)]
+    assert any(verb.startswith("<Gather") for verb in call.call.verbs)
+    call.require_failure({"dead": "Connect", "wrong-key": "401"}[name], "given up")
+    assert call.silence <= LONGEST_SILENCE

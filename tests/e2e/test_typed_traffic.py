@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 from pydantic import SecretStr
 from typed_traffic import require_typed, traffic_problems
@@ -189,7 +190,7 @@ async def test_calls_over_sip_with_everything_on_send_only_what_the_sdk_knows(tm
         limits = SipLimits(ready=3.0, transfer=0.4, look=0.1, pauses=(0.05, 0.1, 0.2))
         async with open_openai_sip(config, runtime, limits) as carrier:
             async with ringing(vendor) as leg:
-                await carrier.refuse(leg, EndReason.REJECTED_POLICY)
+                await carrier.refuse(leg, EndReason.REJECTED)
             async with ringing(vendor) as leg, talking(carrier.open_session(leg, request())) as talk:
                 await talk.until(lambda: talk.told(SessionReady))
                 talk.session.say(LONG, asked="story")
@@ -235,7 +236,7 @@ class LiveSettings:
     """What the model needs of the settings."""
 
     model = "gpt-live-1"
-    voice = "quartz"
+    voice_name = "quartz"
 
 
 async def test_a_gpt_live_session_with_everything_on_sends_only_what_the_sdk_knows():
@@ -258,6 +259,126 @@ async def test_a_gpt_live_session_with_everything_on_sends_only_what_the_sdk_kno
             talk.session.answer("The caller pressed 12#.", asked="keys")
             await talk.began("keys")
         await vendor.until(lambda: vendor.sessions[0].closed)
-        print(kinds(vendor.sessions[0].events))
+        assert kinds(vendor.sessions[0].events) == {
+            "session.start",
+            "session.input_audio.append",
+            "session.input_audio.mute",
+            "session.input_audio.unmute",
+            "session.commentary.append",
+            "session.thinking.append",
+            "response.item.create",
+            "response.create",
+            "session.close",
+        }
         assert vendor.refusals == []
         require_typed(vendor)
+
+
+RIGHT = {
+    "type": "session.update",
+    "session": {
+        "type": "realtime",
+        "audio": {"input": {"format": {"type": "audio/pcmu"}}, "output": {"voice": "cedar"}},
+        "tools": [{"type": "function", "name": "look_up", "parameters": {"type": "object"}}],
+    },
+}
+
+
+def changed(**session):
+    return {"type": "session.update", "session": {**RIGHT["session"], **session}}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        changed(temperature=0.8),
+        changed(audio={"input": {"format": None}}),
+        changed(audio={"input": {"turn_detection": {"type": "server_vad", "patience": 3}}}),
+        changed(tools=[{"type": "function", "function": {"name": "look_up"}}]),
+        changed(max_output_tokens="many"),
+        changed(type=None),
+        {"type": "session.update", "session": {"instructions": "You answer the phone."}},
+        {"type": "response.create", "response": {"voice": "cedar"}},
+        {"type": "conversation.item.truncate", "item_id": "item_1", "content_index": 0, "audio_end_ms": "60"},
+        {"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": "Hi."}},
+        {"type": "input_audio_buffer.append"},
+        {"type": "transcription_session.update", "session": {}},
+        {"type": None},
+        {},
+    ],
+)
+def test_a_wrong_message_among_right_ones_is_found(wrong):
+    vendor = OpenAIVoiceEmulator()
+    session = vendor.new_session("gpt-realtime-2.1")
+    session.received += [RIGHT, {"type": "input_audio_buffer.append", "audio": "////"}]
+    require_typed(vendor)
+    session.received.append(wrong)
+    with pytest.raises(AssertionError, match="1 wrong messages"):
+        require_typed(vendor)
+
+
+@pytest.mark.parametrize(
+    ("action", "right", "wrong"),
+    [
+        ("accept", {"type": "realtime", "model": "gpt-realtime-2.1"}, {"model": "gpt-realtime-2.1"}),
+        ("accept", {"type": "realtime", "tracing": "auto"}, {"type": "realtime", "voice": "cedar"}),
+        ("reject", {"status_code": 486}, {"status_code": "486"}),
+        ("refer", {"target_uri": "tel:+15550003333"}, {"target_uri": "tel:+15550003333", "timeout": 5}),
+        ("hangup", {}, {"reason": "bye"}),
+    ],
+)
+def test_a_wrong_body_is_found(action, right, wrong):
+    vendor = OpenAIVoiceEmulator()
+    vendor.calls.all.append(Call("rtc_1", "live_1", [], bodies=[(action, right)]))
+    require_typed(vendor)
+    vendor.calls.all[0].bodies.append((action, wrong))
+    assert len(traffic_problems(vendor)) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"type": "session.start", "session": {"model": "gpt-live-1", "colour": "red"}},
+        {"type": "session.start", "session": {"model": "gpt-live-1", "audio": {"format": None}}},
+        {
+            "type": "session.start",
+            "session": {
+                "model": "gpt-live-1",
+                "input": [{"type": "message", "role": "user", "content": [{"type": "input_text"}]}],
+            },
+        },
+        {"type": "conversation.item.create", "item": {}},
+    ],
+)
+def test_a_wrong_message_to_gpt_live_is_found(wrong):
+    vendor = GptLiveEmulator()
+    vendor.sessions.append(LiveSession("live_1", events=[wrong]))
+    assert len(traffic_problems(vendor)) == 1
+
+
+def test_a_wrong_message_or_body_of_a_gpt_live_call_is_found():
+    vendor = GptLiveEmulator()
+    session = {"type": "live", "model": "gpt-live-1"}
+    call = vendor.sip.calls["live_1"] = SipCall("live_1", bodies=[("accept", {"session": session})])
+    call.bodies += [("refer", {"target_uri": "tel:+15550003333"}), ("hangup", None)]
+    call.events.append({"type": "transport.dtmf.send", "event": "5"})
+    require_typed(vendor)
+    call.bodies += [
+        ("reject", {}),
+        ("accept", {"session": {**session, "audio": {"format": {}}}}),
+        ("hangup", {"a": 1}),
+    ]
+    call.events.append({"type": "session.input_audio.append", "audio": "////"})
+    assert len(traffic_problems(vendor)) == 4
+
+
+async def test_what_is_no_message_at_all_is_found():
+    async with OpenAIVoiceEmulator() as vendor, aiohttp.ClientSession() as client:
+        headers = {"Authorization": f"Bearer {vendor.key}"}
+        url = f"{vendor.url}/v1/realtime?model=gpt-realtime-2.1"
+        async with client.ws_connect(url, headers=headers) as socket:
+            await socket.send_bytes(b"binary")
+            await socket.send_str("[]")
+            async with asyncio.timeout(5):
+                await vendor.until(lambda: len(vendor.refusals) == 2)
+        assert len(traffic_problems(vendor)) == 2
