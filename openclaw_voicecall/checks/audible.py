@@ -102,9 +102,7 @@ async def _speak(part: Part, runtime: Runtime, rehearsal: Rehearsal, voices: _Vo
                 async for piece in pieces:
                     first = first or time.monotonic() - began
                     audio += piece
-        finding = judge_audio(
-            bytes(audio), first, rehearsal.phrase, part.role, part.label, part.section
-        )
+        finding = judge_audio(bytes(audio), first, rehearsal.phrase, part.role, part.label, part.section)
         if finding.status is not Status.FAILED:
             voices.audio[part] = bytes(audio)
         return finding
@@ -326,9 +324,7 @@ def _judge_answer(part: Part, text: str, first: float, whole: float, rehearsal: 
             cause=f'the answer to "{QUESTION}" had no words',
             fix=f"look at responseModel, responseSystemPrompt and {part.section}",
         )
-    said = (
-        f'answers "{short(text)}": first word after {first * 1000:.0f} ms, all after {whole * 1000:.0f} ms'
-    )
+    said = f'answers "{short(text)}": first word after {first * 1000:.0f} ms, all after {whole * 1000:.0f} ms'
     if first > rehearsal.filler_after:
         return Finding(
             hop=part.role,

@@ -39,18 +39,35 @@ class CanBeTried(Protocol):
 
 
 async def check_remote(
-    report: Report, carrier: Part, trunk: Part | None, runtime: Runtime, request: RealtimeRequest | None
+    report: Report,
+    carrier: Part,
+    trunk: Part | None,
+    runtime: Runtime,
+    request: RealtimeRequest | None,
+    *,
+    url: str,
 ) -> str:
-    """Look at the address for trunks and at what the next call would be taken with; returns the address."""
+    """Look at the address for trunks and at what the next call would be taken with.
+
+    Args:
+        report: Takes the findings.
+        carrier: Of the vendor.
+        trunk: Which carrier connects calls to it, if one of ours does.
+        runtime: For their plugins.
+        request: What a session would be opened with, where that is known.
+        url: The webhooks' public address, empty where there is none.
+
+    Returns:
+        The address for trunks, empty where it is not known.
+    """
     address = [""]
 
     async def target() -> Finding:
         async with carrier.open(runtime) as line:
             address[0] = _address(line)
-        told = f"the vendor tells of them at {runtime.webhook_url(carrier.name)}"
-        return Finding(
-            hop=TARGET, name=carrier.name, text=f"{address[0]}, where trunks have to send calls; {told}"
-        )
+        told = f"; the vendor has to tell of them at {url}" if url else ""
+        text = f"{address[0]} is where trunks have to send calls{told}"
+        return Finding(hop=TARGET, name=carrier.name, text=text)
 
     finding = await attempt(target, hop=TARGET, name=carrier.name, limit=LIMIT, section=carrier.section)
     if finding.status is Status.FAILED:
@@ -77,7 +94,9 @@ async def try_remote(
     async def opens() -> AsyncIterator[RealtimeModel]:
         async with carrier.open(runtime) as line:
             if not isinstance(line, CanBeTried):
-                raise VendorRejected(f"the model of {carrier.name} can be tried on a call only", operation="talk")
+                raise VendorRejected(
+                    f"the model of {carrier.name} can be tried on a call only", operation="talk"
+                )
             yield line.trial
 
     await try_model(report, Subject(carrier.name, carrier.section), opens, request, rehearsal)

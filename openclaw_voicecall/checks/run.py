@@ -67,13 +67,11 @@ async def examine(examination: Examination, report: Report) -> None:
         host=setting.registry.manager.hook.voicecall_provide_host(),
     )
     broken = await check_accounts(report, parts, runtime)
-    request = (
-        next_session(report, setting.registry, config, parts.carrier, CALL_ID) if parts.is_led else None
-    )
+    request = next_session(report, setting.registry, config, parts.carrier, CALL_ID) if parts.is_led else None
+    url = await _check_public(report, examination, setting, runtime, broken)
     sip_address = ""
     if parts.carrier.is_remote and parts.carrier not in broken:
-        sip_address = await check_remote(report, parts.carrier, parts.trunk, runtime, request)
-    url = await _check_public(report, examination, setting, runtime, broken)
+        sip_address = await check_remote(report, parts.carrier, parts.trunk, runtime, request, url=url)
     await _check_numbers(report, examination, setting, runtime, broken, url=url, sip_address=sip_address)
     if examination.audible:
         rehearsal = _rehearsal(config, parts, examination.phrase)

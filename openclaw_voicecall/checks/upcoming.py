@@ -85,7 +85,11 @@ def _look_at(tools: Sequence[ToolSpec]) -> list[Finding]:
         name, wire = tool.name[:_LONGEST_NAME], _wire_name(tool.name)
         if times[wire] > 1 or not wire:
             others = [other.name for other in tools if other is not tool and _wire_name(other.name) == wire]
-            cause = f"{', '.join(map(repr, others))} has the same name for a model: {wire}" if wire else "it has none"
+            cause = (
+                f"{', '.join(map(repr, others))} has the same name for a model: {wire}"
+                if wire
+                else "it has none"
+            )
             text = "it cannot be called by its name"
             found.append(
                 Finding(hop=TOOLS, name=name, status=Status.FAILED, text=text, cause=cause, fix=_PLUGIN)

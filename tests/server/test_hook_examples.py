@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from openclaw_voicecall import hookspecs
 from openclaw_voicecall.api.policy import CallOffer, CallPlan
+from openclaw_voicecall.api.realtime import RealtimeRequest, ReplyEnded
 from openclaw_voicecall.api.responder import EndCall, TextDelta, TurnRequest
 from openclaw_voicecall.api.speech import SpeechEdge, SpeechRequest
 
@@ -81,6 +82,26 @@ async def test_the_responder_answers_and_ends_the_call() -> None:
         end = [event async for event in parrot.respond(TurnRequest(call_id="c", turn=2, text="Goodbye now"))]
     assert said == [TextDelta("You said: Hi")]
     assert isinstance(end[-1], EndCall)
+
+
+async def test_the_model_hums_what_it_is_told() -> None:
+    (spec,) = registered("realtime", "voicecall_register_realtime_models")
+    request = RealtimeRequest(call_id="c", instructions="Hum.")
+    async with spec.open(None, None) as model, model.open_session(request) as session:
+        session.say("two words", asked="greeting")
+        events = []
+        async for event in session:
+            events.append(event)
+            if isinstance(event, ReplyEnded):
+                break
+    assert [type(event).__name__ for event in events] == [
+        "SessionReady",
+        "ReplyBegan",
+        "ReplyText",
+        "ReplyAudio",
+        "ReplyAudio",
+        "ReplyEnded",
+    ]
 
 
 async def test_the_policy_refuses_and_the_router_changes_the_plan() -> None:
