@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: call test test-hosts soak lint lint-style lint-format lint-types lint-layers format docs bench bench-local bench-twilio bench-agent clean help setup-call setup-test
+.PHONY: call test test-hosts soak lint lint-style lint-format lint-types lint-layers format docs bench bench-local bench-twilio bench-model bench-agent clean help setup-call setup-test
 
 setup-call:
 	@sh .ci/setup call
@@ -51,13 +51,16 @@ format: setup-test ## Put the sources into shape
 docs: setup-test ## Write the generated parts of the documentation anew
 	"$(BIN)/python" .ci/docs.py
 
-bench: bench-local bench-twilio ## Measure how fast calls feel: ARGS go to the local line, TWILIO_ARGS to Twilio's
+bench: bench-local bench-twilio bench-model ## Measure how fast calls feel: ARGS go to the local line, TWILIO_ARGS to Twilio's, MODEL_ARGS to a speech model's
 
 bench-local: setup-test
 	@"$(BIN)/python" bench/local_line.py $(ARGS)
 
 bench-twilio: setup-test
 	@"$(BIN)/python" bench/twilio_line.py $(TWILIO_ARGS)
+
+bench-model: setup-test
+	@"$(BIN)/python" bench/model_line.py $(MODEL_ARGS)
 
 bench-agent: setup-test ## Measure what a turn of OpenClaw's agent costs beyond its model's time: ARGS
 	@"$(BIN)/python" bench/agent_turn.py $(ARGS)

@@ -12,6 +12,7 @@ from openclaw_voicecall.calls.reconcile import Reconciler
 from openclaw_voicecall.core import events as e
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import CallNotAllowed, LimitExceeded, VendorError
+from openclaw_voicecall.session.session import CallSession
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,9 @@ class CarrierDesk:
             session.takeover.joined()
             session.parts.remote.joined(event.carrier_call_id)
             return LegOrder(action="none")
+        if event.kind == "transfer-asked":
+            _ask_for_transfer(session, event)
+            return LegOrder(action="none")
         if event.kind in ASKING:
             if event.kind == "answered":
                 session.post(e.CallAnswered())
@@ -153,3 +157,16 @@ class CarrierDesk:
 
     def _goodbye(self) -> LegOrder:
         return LegOrder(action="hang-up", fallback_text=self._maker.tools.config.phrases.goodbye)
+
+
+def _ask_for_transfer(session: CallSession, event: CarrierEvent) -> None:
+    """Whoever has the audio wants the far party handed over: they may have what the agent may have, and no more.
+
+    They are let go of already. Where nothing comes of it the carrier asks how to go on.
+    """
+    number = event.to_number
+    if number and session.parts.agent_may_transfer(number):
+        session.post(e.TransferRequested(number, at_once=True))
+        return
+    refusal = f"transfer.allowed: this far party may not be handed over to {number}"
+    session.note("transfer-refused", {"to": number, "detail": refusal if number else event.detail})

@@ -119,7 +119,7 @@ class LiveCall:
             case "answered":
                 return await self.next_turn() if session.takeover.by_turns else LegOrder(action="stream")
             case "transfer":
-                return await self._after_transfer(event.verdict)
+                return await self._after_transfer(event)
             case "turn" if isinstance(session.parts.speaking, TurnLine):
                 session.parts.speaking.heard(event.text, event.digits)
             case "poll" if isinstance(session.parts.speaking, TurnLine):
@@ -136,12 +136,12 @@ class LiveCall:
         self.session.absence.order_given(line.waiting_seconds)
         return replace(order, call_id=self.record.call_id)
 
-    async def _after_transfer(self, verdict: str) -> LegOrder:
-        session = self.session
+    async def _after_transfer(self, event: CarrierEvent) -> LegOrder:
+        session, verdict = self.session, event.verdict
         if verdict in ("answered", "completed"):
             session.post(TransferAnswered())
             return LegOrder(action="hang-up" if verdict == "completed" else "none")
-        session.post(TransferFailed(verdict))
+        session.post(TransferFailed(verdict if verdict in records.PLAIN_RESULTS else event.detail or verdict))
         if session.parts.capabilities.limits_duration:
             session.start(self.limit_duration())  # for the transfer it was lifted
         if await session.takeover.next_stream(lost=False):

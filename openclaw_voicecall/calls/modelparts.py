@@ -181,7 +181,12 @@ class ModelCall:
             note=session.note,
         )
         link: Link[Opens] = Link(name, legs.open)
-        supply = Supply(rotation=Rotation((link,), session.note), limits={name: limit}, request=self._request)
+        supply = Supply(
+            rotation=Rotation((link,), session.note),
+            limits={name: limit},
+            request=self._request,
+            there=None if legs.are_the_call else legs.wait_joined,
+        )
         return self._dialogue(supply, stage, go_on, legs=legs)
 
     def _dialogue(

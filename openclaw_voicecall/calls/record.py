@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from openclaw_voicecall.api.store import ENDING, CallRecord, LineFigures, TranscriptLine
 from openclaw_voicecall.core.call import Call
+from openclaw_voicecall.core.handover import time_to_answer
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.core.state import Leg, to_openclaw_state
 
@@ -106,7 +107,7 @@ def _after_transfer(
     policy, known = call.policy, record.metadata
     for order in commands:
         if order["command"] == "TransferCall":
-            deadline = now + policy.transfer_limit + policy.transfer_duration
+            deadline = now + time_to_answer(policy, order["announce"]) + policy.transfer_duration
             begun = [*known.get(TRANSFERS, ()), {"to": order["to"], "at": round(now, 3), "result": ""}]
             return {**known, HANDED_OVER: True, DEADLINE: round(deadline, 3), TRANSFERS: begun}
     if not known.get(HANDED_OVER):

@@ -14,7 +14,7 @@ from openclaw_voicecall.api.responder import TextDelta, TurnRequest
 from openclaw_voicecall.api.spec import Runtime
 from openclaw_voicecall.api.speech import Heard, SpeechRequest, TranscriptionRequest, TranscriptionStream
 from openclaw_voicecall.checks.parts import Part, Parts
-from openclaw_voicecall.checks.report import Finding, Report, Status, attempt
+from openclaw_voicecall.checks.report import Finding, Report, Status, Subject, attempt
 from openclaw_voicecall.checks.words import is_understood
 from openclaw_voicecall.media.audio import FRAME_BYTES, FRAME_MS, seconds, silence
 from openclaw_voicecall.media.level import LevelMeter
@@ -102,7 +102,7 @@ async def _speak(part: Part, runtime: Runtime, rehearsal: Rehearsal, voices: _Vo
                 async for piece in pieces:
                     first = first or time.monotonic() - began
                     audio += piece
-        finding = judge_audio(bytes(audio), first, rehearsal.phrase, part.role, part.label, part.section)
+        finding = judge_audio(bytes(audio), first, rehearsal.phrase, part.subject)
         if finding.status is not Status.FAILED:
             voices.audio[part] = bytes(audio)
         return finding
@@ -111,21 +111,16 @@ async def _speak(part: Part, runtime: Runtime, rehearsal: Rehearsal, voices: _Vo
     return await attempt(speak, hop=part.role, name=part.label, limit=limit, section=part.section)
 
 
-def judge_audio(audio: bytes, first: float, phrase: str, hop: str, name: str, section: str) -> Finding:
+def judge_audio(audio: bytes, first: float, phrase: str, subject: Subject) -> Finding:
     """Whether audio can be the phrase: audible, of a length that fits, and begun in time.
 
     Args:
         audio: All of it.
         first: Seconds from the request to its first piece.
         phrase: What was to be said.
-        hop: Whose audio it is.
-        name: The same.
-        section: Where the settings of that stand.
+        subject: Whose audio it is.
     """
-
-    def wrong(text: str, cause: str, fix: str) -> Finding:
-        return Finding(hop=hop, name=name, status=Status.FAILED, text=text, cause=cause, fix=fix)
-
+    wrong, section = subject.wrong, subject.section
     account = f"look at the voice and model in {section}, and at the account's credits"
     length, meter = seconds(len(audio)), LevelMeter()
     meter.push(audio, length)
@@ -159,8 +154,7 @@ def judge_audio(audio: bytes, first: float, phrase: str, hop: str, name: str, se
             f"the first sound came after {first:.1f} s; a call waits {FIRST_AUDIO_LIMIT:g} s",
             f"choose a faster model in {section}, or another provider",
         )
-    text = f"speaks: {length:.1f} s of sound, the first after {first * 1000:.0f} ms"
-    return Finding(hop=hop, name=name, text=text)
+    return subject.good(f"speaks: {length:.1f} s of sound, the first after {first * 1000:.0f} ms")
 
 
 async def _hear(part: Part, runtime: Runtime, rehearsal: Rehearsal, audio: bytes, voice: Part) -> Finding:

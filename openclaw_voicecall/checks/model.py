@@ -27,8 +27,7 @@ from openclaw_voicecall.api.realtime import (
 )
 from openclaw_voicecall.api.speech import SpeechEdge
 from openclaw_voicecall.checks.audible import LEAD, Rehearsal, judge_audio, short
-from openclaw_voicecall.checks.parts import MODEL
-from openclaw_voicecall.checks.report import Finding, Report, Status, failure
+from openclaw_voicecall.checks.report import Finding, Report, Status, Subject, failure
 from openclaw_voicecall.checks.words import is_understood
 from openclaw_voicecall.errors import EngineMissing, VendorRejected, VendorUnavailable
 from openclaw_voicecall.media.audio import FRAME_BYTES, FRAME_MS, seconds, silence
@@ -60,23 +59,6 @@ _FIXES = (
 """What to do by what a refusal names, the most telling first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """Whose model is tried."""
-
-    name: str
-    section: str
-    """Where its settings stand."""
-
-    def good(self, text: str) -> Finding:
-        """Something works."""
-        return Finding(hop=MODEL, name=self.name, text=text)
-
-    def wrong(self, text: str, cause: str, fix: str) -> Finding:
-        """Something does not."""
-        return Finding(hop=MODEL, name=self.name, status=Status.FAILED, text=text, cause=cause, fix=fix)
-
-
 async def try_model(
     report: Report,
     subject: Subject,
@@ -99,7 +81,9 @@ async def try_model(
         for finding in trial.complaints():
             report.add(finding)
     except Exception as error:  # a check that breaks is a finding like any other
-        finding = failure(error, hop=MODEL, name=subject.name, limit=READY_LIMIT, section=subject.section)
+        finding = failure(
+            error, hop=subject.hop, name=subject.name, limit=READY_LIMIT, section=subject.section
+        )
         if isinstance(error, VendorRejected) and not isinstance(error, EngineMissing):
             finding = replace(finding, fix=advice(str(error), subject.section))
         report.add(finding)
@@ -160,7 +144,7 @@ class _Trial:
         """What the vendor has refused without ending the session."""
         return [
             Finding(
-                hop=MODEL,
+                hop=self._subject.hop,
                 name=self._subject.name,
                 status=Status.WARNING,
                 text="something was refused on the way",
@@ -206,7 +190,7 @@ class _Trial:
                 "what comes is not in the format that was agreed, mu-law at 8000 Hz",
                 f"choose another model in {section}, or name one in realtime.fallbacks; a call would leave this one",
             )
-        finding = judge_audio(audio, said.first - began, phrase, MODEL, self._subject.name, section)
+        finding = judge_audio(audio, said.first - began, phrase, self._subject)
         if finding.status is Status.FAILED or is_understood(phrase, said.text):
             return finding if finding.status is Status.FAILED else _with(finding, said.text)
         return self._subject.wrong(

@@ -16,6 +16,7 @@ from openclaw_voicecall.calls.engines import (
     takes_turns,
     trunk_of,
 )
+from openclaw_voicecall.checks.report import Subject
 from openclaw_voicecall.plugins import Registry
 from openclaw_voicecall.server.answering import checked_reference
 
@@ -52,6 +53,11 @@ class Part:
     def label(self) -> str:
         """Its name, with the number that it is for."""
         return f"{self.name} for {self.dialled}" if self.dialled else self.name
+
+    @property
+    def subject(self) -> Subject:
+        """The same for a finding about it."""
+        return Subject(self.role, self.label, self.section)
 
     def describe(self) -> str:
         """The engine in use, in a phrase. Raises `EngineMissing`."""

@@ -13,9 +13,9 @@ from typing import Protocol, runtime_checkable
 from openclaw_voicecall.api.realtime import RealtimeModel, RealtimeRequest, RemoteLine
 from openclaw_voicecall.api.spec import Runtime
 from openclaw_voicecall.checks.audible import Rehearsal
-from openclaw_voicecall.checks.model import Subject, advice, try_model
-from openclaw_voicecall.checks.parts import Part
-from openclaw_voicecall.checks.report import Finding, Report, Status, attempt
+from openclaw_voicecall.checks.model import advice, try_model
+from openclaw_voicecall.checks.parts import MODEL, Part
+from openclaw_voicecall.checks.report import Finding, Report, Status, Subject, attempt
 from openclaw_voicecall.errors import VendorRejected
 
 TARGET = "SIP address"
@@ -99,7 +99,7 @@ async def try_remote(
                 )
             yield line.trial
 
-    await try_model(report, Subject(carrier.name, carrier.section), opens, request, rehearsal)
+    await try_model(report, Subject(MODEL, carrier.name, carrier.section), opens, request, rehearsal)
 
 
 async def _set_up(carrier: Part, runtime: Runtime, request: RealtimeRequest) -> Finding:

@@ -41,8 +41,8 @@ class Finding:
 
     hop: str
     """Where on the way of a call: `configuration`, `carrier`, `trunk`, `model`, `transcriber`, `synthesizer`,
-    `responder`, `turn detector`, `tools`, `SIP address`, `call set-up`, `public address`, `signature`, `media stream` or
-    `number`."""
+    `responder`, `turn detector`, `tools`, `public address`, `signature`, `media stream`, `SIP address`, `call set-up`
+    or `number`."""
     name: str = ""
     """Which one, such as `openai`."""
     status: Status = Status.OK
@@ -68,6 +68,24 @@ class Finding:
             "cause": self.cause,
             "fix": self.fix,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a check looks at."""
+
+    hop: str
+    name: str
+    section: str
+    """Where in the configuration its settings stand."""
+
+    def good(self, text: str) -> Finding:
+        """It works."""
+        return Finding(hop=self.hop, name=self.name, text=text)
+
+    def wrong(self, text: str, cause: str, fix: str) -> Finding:
+        """It does not."""
+        return Finding(hop=self.hop, name=self.name, status=Status.FAILED, text=text, cause=cause, fix=fix)
 
 
 @dataclass(slots=True)

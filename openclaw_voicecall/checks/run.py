@@ -17,7 +17,7 @@ from openclaw_voicecall.calls.engines import LOCAL_LINE
 from openclaw_voicecall.checks.accounts import check_accounts
 from openclaw_voicecall.checks.audible import CALL_ID, Rehearsal, check_by_ear
 from openclaw_voicecall.checks.configuration import Setting, check_configuration
-from openclaw_voicecall.checks.model import Subject, try_model
+from openclaw_voicecall.checks.model import try_model
 from openclaw_voicecall.checks.numbers import NUMBER, Consent, check_numbers
 from openclaw_voicecall.checks.parts import Part, Parts
 from openclaw_voicecall.checks.reach import ADDRESS, check_reach, hops
@@ -76,7 +76,7 @@ async def examine(examination: Examination, report: Report) -> None:
     if examination.audible:
         rehearsal = _rehearsal(config, parts, examination.phrase)
         if request is not None:
-            await _try_models(report, parts, runtime, request, rehearsal, broken)
+            await _try_models(report, parts, runtime, request, rehearsal, broken=broken)
         await check_by_ear(report, parts, runtime, rehearsal, broken)
 
 
@@ -110,6 +110,7 @@ async def _try_models(
     runtime: Runtime,
     request: RealtimeRequest,
     rehearsal: Rehearsal,
+    *,
     broken: frozenset[Part],
 ) -> None:
     """One after the other: how long they take is what is asked."""
@@ -117,8 +118,7 @@ async def _try_models(
         await try_remote(report, parts.carrier, runtime, request, rehearsal)
     for part in parts.models:
         if part not in broken:
-            subject = Subject(part.name, part.section)
-            await try_model(report, subject, partial(part.open, runtime), request, rehearsal)
+            await try_model(report, part.subject, partial(part.open, runtime), request, rehearsal)
 
 
 async def _check_public(

@@ -54,32 +54,17 @@ def _engines(registry: "Registry", config: "VoiceCallConfig") -> list[dict[str, 
         ConfigError: A provider lacks a setting.
         EngineMissing: An engine is not installed.
     """
-    from openclaw_voicecall.calls.engines import DEFAULT_RESPONDER, EngineRoom
-    from openclaw_voicecall.server.answering import checked_reference
+    from openclaw_voicecall.checks.parts import CARRIER, MODEL, TRUNK, configured_parts
 
     engines: list[dict[str, Any]] = []
-
-    def add(role: str, name: str, description: str = "") -> None:
-        engines.append({"role": role, "name": name, "description": description or name})
-
-    add("carrier", registry.find("carriers", config.provider, setting="provider").name)
-    detects = True
-    for name in (config.streaming.provider or "local", *config.streaming.fallbacks):
-        transcriber = registry.find("transcribers", name, setting="streaming.provider")
-        add("transcriber", name, transcriber.describe(config.transcriber_settings(name)))
-        detects = detects and EngineRoom.detects_speech(registry, config, name)
-    if not detects:
-        name = config.turn_detection.provider
-        detector = registry.find("turn_detectors", name, setting="turnDetection.provider")
-        add("turn detector", name, detector.describe(config.turn_detector_settings(name)))
-    for name in (config.tts.provider or "local", *config.tts.fallbacks):
-        synthesizer = registry.find("synthesizers", name, setting="tts.provider")
-        add("synthesizer", name, synthesizer.describe(config.synthesizer_settings(name)))
-    for written in (config.response_model or DEFAULT_RESPONDER, *config.response_fallbacks):
-        reference = checked_reference(written, registry.responders, os.environ)
-        name = reference.partition("/")[0]
-        responder = registry.find("responders", name, setting="responseModel")
-        add("responder", reference, responder.describe(config.responder_settings(name)))
+    for part in configured_parts(registry, config):
+        described = part.describe()
+        if part.role not in (CARRIER, TRUNK):
+            engines.append({"role": part.role, "name": part.label, "description": described or part.label})
+            continue
+        engines.append({"role": part.role, "name": part.name, "description": part.name})
+        if described:  # its vendor talks on the calls as well
+            engines.append({"role": MODEL, "name": part.name, "description": described})
     return engines
 
 

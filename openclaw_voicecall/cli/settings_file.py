@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from openclaw_voicecall.calls.engines import DEFAULT_MODEL, PIPELINE, trunk_of
 from openclaw_voicecall.config.load import CONFIG_VARIABLE, FILE_NAMES, load_config, read_config
 from openclaw_voicecall.config.read import parse, read_file
 from openclaw_voicecall.config.schema import VoiceCallConfig
@@ -18,7 +19,13 @@ from openclaw_voicecall.config.tree import Tree, look_up, tidy, with_value, with
 from openclaw_voicecall.errors import ConfigError
 from openclaw_voicecall.plugins import Registry
 
-_KEYS = {"account_sid": ("accountSid", False), "auth_token": ("authToken", True), "api_key": ("apiKey", True)}
+_KEYS = {
+    "account_sid": ("accountSid", False),
+    "auth_token": ("authToken", True),
+    "api_key": ("apiKey", True),
+    "project_id": ("projectId", False),
+    "webhook_secret": ("webhookSecret", True),
+}
 """What accounts need, by field: its name in the file, and whether it is a secret."""
 
 
@@ -83,6 +90,30 @@ class SettingsFile:
         path = key.split(".")
         self._tree = with_value(self._tree, path, value) if value else without(self._tree, path)
 
+    @property
+    def vendor_talks(self) -> bool:
+        """Whether the chosen carrier's vendor keeps the audio of calls and talks on them."""
+        chosen = self._registry.carriers.get(self._config().provider)
+        return chosen is not None and chosen.capabilities.media == "remote"
+
+    @property
+    def leading_model(self) -> str:
+        """Name of the speech-to-speech model that leads the calls; empty where none does."""
+        chosen = self._config().realtime
+        return (chosen.provider or DEFAULT_MODEL) if chosen.enabled else ""
+
+    def lead_with(self, model: str) -> None:
+        """Have a speech-to-speech model lead the calls; empty for transcriber, responder and synthesizer."""
+        if model == self.leading_model:
+            return
+        if not model:
+            self._tree = without(self._tree, ("realtime", "enabled"))
+            return
+        self._tree = with_value(self._tree, ("realtime", "enabled"), True)
+        self._tree = with_value(self._tree, ("realtime", "provider"), model)
+        if look_up(self._tree, ("streaming", "enabled")) is True:  # the two exclude each other
+            self._tree = without(self._tree, ("streaming", "enabled"))
+
     def complete_public_url(self) -> None:
         """Give a `publicUrl` without a path the path of the webhooks: that is where carriers have to go."""
         url = look_up(self._tree, ("publicUrl",))
@@ -93,11 +124,17 @@ class SettingsFile:
     def missing_keys(self) -> list[tuple[str, bool]]:
         """Settings that the chosen accounts need and neither file nor environment has; and whether each is secret."""
         config = self._config()
-        wanted = [("", config.provider, config.carrier_settings(config.provider))]
-        name = config.streaming.provider
-        wanted.append(("streaming.providers.", name, config.transcriber_settings(name)))
-        name = config.tts.provider
-        wanted.append(("tts.providers.", name, config.synthesizer_settings(name)))
+        carrier = config.carrier_settings(config.provider)
+        wanted = [("", config.provider, carrier)]
+        if self.vendor_talks and (name := trunk_of(carrier)):
+            wanted.append(("", name, config.carrier_settings(name)))
+        elif name := self.leading_model:
+            wanted.append(("realtime.providers.", name, config.realtime_settings(name)))
+        if not (self.vendor_talks or self.leading_model) or PIPELINE in config.realtime.fallbacks:
+            name = config.streaming.provider
+            wanted.append(("streaming.providers.", name, config.transcriber_settings(name)))
+            name = config.tts.provider
+            wanted.append(("tts.providers.", name, config.synthesizer_settings(name)))
         if name := (config.response_model or "").partition("/")[0]:
             wanted.append(("responders.", name, config.responder_settings(name)))
         return [

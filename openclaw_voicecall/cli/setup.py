@@ -21,6 +21,10 @@ _POLICIES = ("disabled", "allowlist", "pairing", "open")
 @click.option(
     "--public-url", help="Address that leads to this service; without a path it gets the webhooks' path."
 )
+@click.option(
+    "--realtime-provider",
+    help="Speech-to-speech model that leads the calls, such as openai; pipeline for the three below.",
+)
 @click.option("--streaming-provider", help="Transcriber, such as openai or local.")
 @click.option("--tts-provider", help="Synthesizer, such as elevenlabs or local.")
 @click.option("--response-model", help="Responder, such as xai/grok-4.3.")
@@ -38,6 +42,7 @@ def setup(
     provider: str | None,
     from_: str | None,
     public_url: str | None,
+    realtime_provider: str | None,
     streaming_provider: str | None,
     tts_provider: str | None,
     response_model: str | None,
@@ -75,6 +80,9 @@ def setup(
     given = {key: value for key, value in given.items() if value is not None}
     for key, value in given.items():
         file.set(key, value)
+    if realtime_provider is not None:
+        _lead(file, realtime_provider)
+        given["realtime.provider"] = realtime_provider
     if not invocation.as_json and on_terminal():
         _ask(file, registry, given.keys())
     file.complete_public_url()
@@ -94,6 +102,13 @@ def setup(
         raise click.exceptions.Exit(EXIT_FAILED)
 
 
+def _lead(file: "SettingsFile", answer: str) -> None:
+    """Take the answer to who talks: a model, or transcriber, responder and synthesizer."""
+    from openclaw_voicecall.calls.engines import PIPELINE
+
+    file.lead_with("" if answer == PIPELINE else answer)
+
+
 def _ask(file: "SettingsFile", registry: "Registry", given: Set[str]) -> None:
     """Ask for what no option said; what is in force is the answer of who just presses return."""
 
@@ -111,15 +126,32 @@ def _ask(file: "SettingsFile", registry: "Registry", given: Set[str]) -> None:
         ask("fromNumber", "Your number, such as +15550001234 (empty for none)")
         ask("publicUrl", "Public https address of this service (empty where a tunnel makes one)")
         ask("inboundPolicy", "Who may call in", list(_POLICIES))
-    ask("streaming.provider", "Transcriber", list(registry.transcribers))
-    ask("tts.provider", "Synthesizer", list(registry.synthesizers))
-    ask("responseModel", "Responder, such as xai/grok-4.3 (empty for the demo that answers by rules)")
+    if not file.vendor_talks and "realtime.provider" not in given:
+        _lead(file, _ask_who_talks(file, list(registry.realtime_models)))
+    if file.vendor_talks or file.leading_model:
+        ask("responseModel", "Responder that the model may ask, such as xai/grok-4.3 (empty for none)")
+    else:
+        ask("streaming.provider", "Transcriber", list(registry.transcribers))
+        ask("tts.provider", "Synthesizer", list(registry.synthesizers))
+        ask("responseModel", "Responder, such as xai/grok-4.3 (empty for the demo that answers by rules)")
     for key, secret in file.missing_keys():
         answer = click.prompt(
             f"{key} (empty to set it later)", default="", hide_input=secret, show_default=False
         )
         if answer.strip():
             file.set(key, answer.strip())
+
+
+def _ask_who_talks(file: "SettingsFile", models: list[str]) -> str:
+    from openclaw_voicecall.calls.engines import PIPELINE
+
+    answer: str = click.prompt(
+        f"Who talks: {PIPELINE} (transcriber, responder and synthesizer), or a speech-to-speech model",
+        default=file.leading_model or PIPELINE,
+        type=click.Choice([PIPELINE, *sorted(models)]),
+        show_default=True,
+    )
+    return answer
 
 
 def _echo_written(file: "SettingsFile", written: bool) -> None:

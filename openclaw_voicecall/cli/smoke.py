@@ -14,6 +14,7 @@ from openclaw_voicecall.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from openclaw_voicecall.checks.parts import Parts
     from openclaw_voicecall.cli.live import Interrupts
     from openclaw_voicecall.cli.trial import Hop, Trial
     from openclaw_voicecall.config.schema import VoiceCallConfig
@@ -56,47 +57,64 @@ def smoke(invocation: Invocation, *, to: str | None, yes: bool, script: str) -> 
 
     Exits with 0 when every hop works, else with 1.
     """
+    from openclaw_voicecall.checks.parts import configured_parts
     from openclaw_voicecall.cli.settings import load_settings
 
-    config = load_settings(invocation)[1].config
+    registry, loaded = load_settings(invocation)
+    config = loaded.config
     number = to or config.to_number
     if not number:
         raise click.UsageError("--to is missing, and the configuration has no toNumber.")
     if not yes:
-        _echo_plan(invocation, config, number)
+        _echo_plan(invocation, config, configured_parts(registry, config), number)
         return
     order = {"to": number, "mode": "conversation", "script": script_source(script)}
     passed = run(_smoke(invocation, {key: value for key, value in order.items() if value}))
     raise click.exceptions.Exit(0 if passed else 1)
 
 
-def _echo_plan(invocation: Invocation, config: "VoiceCallConfig", number: str) -> None:
+def _echo_plan(invocation: Invocation, config: "VoiceCallConfig", parts: "Parts", number: str) -> None:
     from openclaw_voicecall.cli.trial import SENTENCE
 
-    costs = _costs(config)
+    costs, speaker = _costs(config, parts), _speaker(parts)
     if invocation.as_json:
-        plan = {"placed": False, "to": number, "carrier": config.provider, "says": SENTENCE, "costs": costs}
-        echo_json({**plan, "maxSeconds": LONGEST})
+        plan = {"placed": False, "to": number, "carrier": config.provider, "model": speaker or None}
+        echo_json({**plan, "says": SENTENCE, "costs": costs, "maxSeconds": LONGEST})
         return
     click.echo(f"would call {number} over {config.provider}, at most {LONGEST} s, and say:")
     click.echo(f"  {SENTENCE}")
+    if speaker:
+        click.echo(f"in the voice of the model that leads the calls: {speaker};")
     click.echo("then it would wait for an answer, say goodbye and hang up. That would cost:")
     for cost in costs:
         click.echo(f"  {cost}")
     click.echo("No call was placed. Do it with --yes.")
 
 
-def _costs(config: "VoiceCallConfig") -> list[str]:
+def _speaker(parts: "Parts") -> str:
+    """The model that leads the calls, with its voice; empty where none does."""
+    leading = parts.models[0] if parts.models else parts.carrier
+    return leading.describe() if parts.is_led else ""
+
+
+def _costs(config: "VoiceCallConfig", parts: "Parts") -> list[str]:
     """What a test call is billed for, as far as the configuration tells. Vendors' prices change; they are not here."""
     costs = []
-    if config.provider != _OWN:
-        costs.append(f"{config.provider}: one call of one minute to that number")
-    if config.tts.provider != _OWN:
-        costs.append(f"{config.tts.provider}: about 200 characters of speech")
-    if config.streaming.enabled and config.streaming.provider != _OWN:
-        costs.append(f"{config.streaming.provider}: less than a minute of listening")
+    placing = parts.trunk or parts.carrier
+    if placing.name != _OWN:
+        costs.append(f"{placing.name}: one call of one minute to that number")
+    if parts.is_led:
+        leading = parts.models[0] if parts.models else parts.carrier
+        costs.append(f"{leading.name}: less than a minute of talk with a speech-to-speech model")
+    else:
+        if config.tts.provider != _OWN:
+            costs.append(f"{config.tts.provider}: about 200 characters of speech")
+        if config.streaming.enabled and config.streaming.provider != _OWN:
+            costs.append(f"{config.streaming.provider}: less than a minute of listening")
     model = (config.response_model or "").partition("/")[0]
-    if model:
+    if model and parts.is_led and parts.responders:
+        costs.append(f"{model}: at most one answer, should the speech model ask it")
+    elif model and not parts.is_led:
         costs.append(f"{model}: at most one reply, which is begun and not said")
     return costs or ["nothing: line and speech are on this machine"]
 

@@ -14,7 +14,7 @@ UNHEARD_GOODBYE = "I could not hear you. The test is over. Goodbye."
 HOPS = ("carrier", "line", "media", "voice", "hearing", "goodbye")
 """In the order in which a call proves them."""
 _HOP_OF = {"carrier": "carrier", "synthesizer": "voice", "transcriber": "hearing"}
-"""Our hop by that of a `vendor-failed` entry."""
+"""Our hop by that of a `vendor-failed` entry. A model is both voice and hearing: the one that is still open counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,10 @@ class Trial:
                 self._prove("media", "audio flows")
             case "vendor-failed":
                 data = entry["data"]
-                hop = _HOP_OF.get(str(data.get("hop", "")), "")
+                named = str(data.get("hop", ""))
+                hop = _HOP_OF.get(named, "")
+                if named == "model":
+                    hop = "hearing" if "voice" in self.proved else "voice"
                 if hop:
                     self.troubles[hop] = f"{data.get('provider', '')}: {data.get('detail', '')}"
         self._read(call["transcript"])

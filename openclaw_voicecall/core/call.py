@@ -294,7 +294,7 @@ class Call:
     def _on_transcription_failed(self, fact: e.TranscriptionFailed, now: float) -> None:
         # A notification is no less heard because nobody listens to the answer.
         if self._policy.respond:
-            self._part(EndReason.TRANSCRIPTION_FAILED, self._policy.goodbye, now)
+            self._give_up(EndReason.TRANSCRIPTION_FAILED, now)
 
     def _on_reply_began(self, fact: e.ReplyBegan, now: float) -> None:
         if not isinstance(self._floor, LedFloor):
@@ -305,9 +305,11 @@ class Call:
         if isinstance(self._floor, LedFloor):
             self._floor.lose_model()
         if fact.instead:
+            for turn in self._floor.take_over():  # whoever talks on says what nobody heard, the greeting above all
+                self._agenda.review(turn, media_lost=True)
             self._agenda.add_apology(self._policy.apology)
         elif self._policy.respond:
-            self._part(EndReason.RESPONSE_FAILED, self._policy.goodbye, now)
+            self._give_up(EndReason.RESPONSE_FAILED, now)
 
     def _on_dtmf(self, fact: e.DtmfReceived, now: float) -> None:
         if fact.digit not in DTMF_DIGITS:
@@ -343,6 +345,9 @@ class Call:
 
     def _on_transfer(self, fact: e.TransferRequested, now: float) -> None:
         self._require_talk("transfer")
+        if fact.at_once:
+            self._transfer(fact.to, fact.announce, now)
+            return
         if self._policy.transferring and self._floor.is_free:
             self._floor.open_turn(Kind.SAYING, self._policy.transferring)
         if not self._floor.plan_transfer(fact.to, fact.announce):
@@ -358,12 +363,17 @@ class Call:
         self._reason = self._reason or EndReason.TRANSFERRED
 
     def _on_transfer_failed(self, fact: e.TransferFailed, now: float) -> None:
-        self._handover.failed(now, fact.detail, audible=self._media.state is Media.FLOWING)
+        self._take_back(now, fact.detail)
 
     def _on_transfer_overdue(self, now: float) -> None:
-        self._handover.failed(now, "no-answer", audible=self._media.state is Media.FLOWING)
+        self._take_back(now, "no-answer")
         if self._media.state is not Media.FLOWING:
             self._out.append(c.TakeBack())
+
+    def _take_back(self, now: float, why: str) -> None:
+        self._handover.failed(now, why, audible=self._media.state is Media.FLOWING)
+        if self._handover.nobody_left is not None:
+            self._part(self._handover.nobody_left, self._policy.goodbye, now)
 
     # What the owner asks for.
 
@@ -412,6 +422,13 @@ class Call:
         if kind is Kind.FAREWELL:
             self._reason = reason
             self._timers.arm(Timer.FAREWELL, now + self._policy.farewell_limit)
+
+    def _give_up(self, reason: EndReason, now: float) -> None:
+        """None of ours can go on with the talk. Whoever is handed over needs none of us, unless they come back."""
+        if self._handover.under_way:
+            self._handover.nobody_left = reason
+        else:
+            self._part(reason, self._policy.goodbye, now)
 
     def _on_message_delivered(self, now: float) -> None:
         """Nobody hears a message that ends before the beep: a machine is given time to come to it."""

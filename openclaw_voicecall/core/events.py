@@ -174,11 +174,13 @@ class ResponseFailed(Event):
 class TransferRequested(Event):
     """Hand the far party over to this number, E.164, once the agent's turn was heard.
 
-    `announce` is said to whoever answers there, before the two are connected; empty to connect them at once.
+    `announce` is said to whoever answers there, before the two are connected; empty to connect them at once. `at_once`
+    is for a far party whom nobody of ours can talk to any more: no word of the agent is waited for.
     """
 
     to: str
     announce: str = ""
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

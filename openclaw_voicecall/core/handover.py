@@ -8,8 +8,17 @@ from openclaw_voicecall.core.agenda import Agenda
 from openclaw_voicecall.core.commands import Command, TransferCall
 from openclaw_voicecall.core.floor import Floor
 from openclaw_voicecall.core.policy import CallPolicy
+from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.core.timers import Timer, Timers
 from openclaw_voicecall.errors import RemoteProtocolError
+
+SAID_A_SECOND = 10.0
+"""Characters that a voice says in a second, at least."""
+
+
+def time_to_answer(policy: CallPolicy, announce: str) -> float:
+    """Seconds in which the other number has to answer; nobody has while they are told what it is about."""
+    return policy.transfer_limit + len(announce) / SAID_A_SECOND
 
 
 class Handover:
@@ -34,6 +43,8 @@ class Handover:
         self._was_answered = False
         self.under_way = False
         """Whether the far party is being handed over, or was."""
+        self.nobody_left: EndReason | None = None
+        """Why nobody of ours could talk to them, should they come back."""
 
     def begin(self, to: str, announce: str, now: float) -> None:
         """Let the carrier have the far party."""
@@ -41,7 +52,7 @@ class Handover:
         self._floor.write_caller_words()
         self.under_way = True
         self._timers.cancel(Timer.IDLE, Timer.MEDIA, Timer.WARNING)
-        self._timers.arm(Timer.TRANSFER, now + self._policy.transfer_limit)
+        self._timers.arm(Timer.TRANSFER, now + time_to_answer(self._policy, announce))
         self._out.append(TransferCall(to, announce))
 
     def answered(self, now: float) -> None:

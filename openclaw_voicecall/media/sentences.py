@@ -1,7 +1,8 @@
 """Cuts a stream of model tokens into pieces to be spoken, each as early as its end is certain.
 
-What comes out does not depend on how the stream was cut into tokens. Joined, the pieces are the input, up to
-whitespace and up to fenced code, which nobody wants read out.
+What comes out does not depend on how the stream was cut into tokens, unless `settle` is used: it does not wait for the
+token after a full stop, where that can hardly be anything but the next sentence. Joined, the pieces are the input, up
+to whitespace and up to fenced code, which nobody wants read out.
 """
 
 import re
@@ -26,6 +27,17 @@ _HALVES: Final = re.compile("[\ud800-\udfff]")
 _ABBREVIATIONS: Final = frozenset({"approx.", "e.g.", "i.e.", "vs.", "est.", "ext.", "tel.", "apt.", "dept."})
 _NUMBERED: Final = frozenset({"no.", "nos.", "fig.", "ch.", "vol.", "p.", "pp.", "art.", "sec."})
 """Abbreviations only before a number: "No. 5", but "No. That is wrong"."""
+
+
+_SURE_END: Final = re.compile(r"(?:[^\W\d_]{2}|\w\s)[!?]$|(?<![\w.@/:-])[^\W\d_]{3,}\.$")
+"""An end that may be believed before the next token is there: no number, initial, address or short form goes on so."""
+_SURE_WORDS: Final = 3
+"""Words that such a sentence has at least."""
+_ADDRESSES: Final = re.compile(
+    r"@|//|www|\b(?:website|site|domain|dot|address|page|e-?mail|file|link)\b|\b(?:at|visit|go to|see|on)\s+\S+$",
+    re.IGNORECASE,
+)
+"""What comes before an address or the name of a file, whose first dot ends nothing."""
 
 
 class SentenceSplitter:
@@ -61,6 +73,27 @@ class SentenceSplitter:
             self._end_ticks()
             if not self._fenced:
                 self._add(char)
+        return self._taken()
+
+    def settle(self) -> list[str]:
+        """No more text is there yet: return a sentence that is over as far as anybody can tell.
+
+        A model writes a token every 20 ms or so, and a voice that need not wait for the next one starts that much
+        sooner.
+        """
+        buffer = self._buffer
+        if not self._early or self._fenced or self._ticks or _SURE_END.search(buffer) is None:
+            return []
+        words = buffer.split()
+        last = words[-1].lstrip(_OPENERS)
+        if len(words) < _SURE_WORDS or _inside_markup(buffer) or _LIST_MARKER.search(buffer):
+            return []
+        if last.endswith(".") and (not last[:-1].islower() or _ADDRESSES.search(buffer)):
+            return []
+        if last.lower() in _ABBREVIATIONS | _NUMBERED or '"' in buffer or "(" in buffer:
+            return []
+        if len(list(sentencex.segment(self._language, f"{buffer} The"))) > 1:
+            self._cut(len(buffer))
         return self._taken()
 
     def finish(self) -> list[str]:

@@ -159,6 +159,8 @@ async def hang_up(session: "CallSession") -> None:
             await asyncio.sleep(pause)
         else:
             session.leg_open = False
+            if session.parts.remote is not None and session.parts.remote.are_the_call:
+                session.post(CallEnded(EndReason.AGENT_HUNG_UP))  # whoever has the audio reports no end
             break
     if session.media_socket is not None:
         session.media_socket()

@@ -1,13 +1,13 @@
 """Keeps a session with a speech-to-speech model open for one call: reopens it, replaces it, and asks the next model."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from openclaw_voicecall.api.clock import Clock
 from openclaw_voicecall.api.realtime import RealtimeEvent, RealtimeRequest, RealtimeSession, SessionReady
-from openclaw_voicecall.errors import VendorAuthError, VendorRejected, VendorTimeout
+from openclaw_voicecall.errors import CallIsGone, VendorAuthError, VendorRejected, VendorTimeout
 from openclaw_voicecall.session.chain import Link, Rotation, is_open, why_failed
 from openclaw_voicecall.session.modelline import ModelLine, Opens
 
@@ -64,11 +64,14 @@ class Supply:
         rotation: The model and its fallbacks.
         limits: Seconds that a session of each may last, by name.
         request: Opens a session; asked each time, because the talk so far belongs into it.
+        there: Returns once the audio is where a model can hear it, which it may leave and come back to; None where it
+            always is.
     """
 
     rotation: Rotation[Opens]
     limits: Mapping[str, float]
     request: Callable[[], RealtimeRequest]
+    there: Callable[[], Awaitable[None]] | None = None
 
 
 class SessionKeeper:
@@ -116,9 +119,9 @@ class SessionKeeper:
         elif keep:
             self._wishes.append(act)
 
-    def expect_sound(self) -> None:
-        """From now on the model has to make a sound soon, and again and again until `expect_nothing`."""
-        self._due = self._clock.monotonic() + REPLY_LIMIT
+    def expect_sound(self, after: float = 0.0) -> None:
+        """From now on, or after some seconds, the model has to make a sound soon, and again until `expect_nothing`."""
+        self._due = self._clock.monotonic() + after + REPLY_LIMIT
 
     def expect_nothing(self) -> None:
         """The model may be silent."""
@@ -147,16 +150,23 @@ class SessionKeeper:
         """Talk with one model until it is given up; returns whether it has worked for long."""
         attempt, steady = 0, False
         while True:
-            began, allowed = self._clock.monotonic(), ATTEMPTS
+            if self._supply.there is not None:
+                await self._supply.there()
+            began, allowed, left = self._clock.monotonic(), ATTEMPTS, False
             try:
                 await self._hold(link)
             except Exception as error:  # a plugin's bug must not leave the caller without an answer either
                 detail = why_failed(error)
                 allowed = _attempts(error)
+                left = isinstance(error, CallIsGone) and self._supply.there is not None
             finally:
                 await self._hang_up()
             if self._clock.monotonic() - began >= STEADY:
                 attempt, steady = 0, True
+            if left:  # the carrier took the call away, and no model is to blame
+                self._tell(link, "line-left", detail=detail)
+                self._owner.broke_off(detail)
+                continue
             failures.append(f"{link.name}: {detail}")
             self._supply.rotation.failed(link)
             again = attempt < allowed and not (others and is_open(link))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from operator import methodcaller
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from openclaw_voicecall.api import realtime as r
 from openclaw_voicecall.core import events as e
@@ -14,6 +14,9 @@ from openclaw_voicecall.session.modelline import ModelLine
 from openclaw_voicecall.session.modelsounds import ModelVoice, Sound
 from openclaw_voicecall.session.modeltools import ToolBench
 from openclaw_voicecall.session.modelturns import Reply, Stretch, Turn
+
+SAID_A_SECOND: Final = 15.0
+"""Characters that a voice says in a second, about."""
 
 
 class Playback(Protocol):
@@ -177,6 +180,8 @@ class Replies:
             reply.words[words.item] = reply.words.get(words.item, "") + words.text
             return
         stretch.text += words.text
+        if self._stage.playback is not None:
+            self._expect_more(reply)
         if stretch.is_to_tell:
             self._tell(reply.turn, stretch)
 
@@ -213,7 +218,8 @@ class Replies:
 
         def done(text: str, carried_out: bool) -> None:
             turn.working -= 1
-            wants_words = not turn.closed and not (carried_out and turn.sounded)
+            silent = carried_out and (turn.sounded or turn.tools.last is None)  # keys are pressed without a word
+            wants_words = not turn.closed and not silent
             name = self._follow_up(turn, reply) if wants_words else ""
             self._keeper.do(
                 lambda session: session.give_result(called.call, text, asked=name, answer=wants_words)
@@ -227,9 +233,9 @@ class Replies:
         reply = self._replies.get(began.reply)
         if reply is None or reply.turn is None or reply.turn.closed or self._stage.playback is None:
             return
-        self._keeper.expect_nothing()
         for item in list(reply.words) or [""] * (not reply.stretches):
             self._stretch(reply, reply.turn, item)
+        self._expect_more(reply)
         self._stage.playback.began([stretch.utterance for stretch in reply.stretches.values()])
 
     def on_played(self, ended: r.PlaybackEnded) -> None:
@@ -274,6 +280,14 @@ class Replies:
         turn.replies.append(reply)
         reply.turn = turn
         self._keeper.expect_sound()
+
+    def _expect_more(self, reply: Reply) -> None:
+        """The vendor plays a reply: more of it has to come by the time that its words so far were said."""
+        if reply.ended:
+            self._keeper.expect_nothing()
+        else:
+            words = sum(len(stretch.text) for stretch in reply.stretches.values())
+            self._keeper.expect_sound(words / SAID_A_SECOND)
 
     def _stretch(self, reply: Reply, turn: Turn, item: str) -> Stretch:
         """The utterance that an item of a reply is; the first sound of it makes it one."""

@@ -297,7 +297,7 @@ class Responding:
         if text and not turn.written:
             turn.written = True
             self._note("first-token", {"turn": turn.number})
-        for sentence in turn.splitter.push(text):
+        for sentence in (*turn.splitter.push(text), *turn.splitter.settle()):
             self._utter(turn, sentence)
 
     def _utter(self, turn: _Turn, sentence: str) -> None:

@@ -39,6 +39,7 @@ class Takeover:
         self.stream: MediaLink | None = None
         """The media stream that carries the call."""
         self._streams = 0
+        self._allowed = STREAMS
         self._asked_after = 0
         """How many streams there had been when the carrier was last told to open one."""
         self._ended = asyncio.Event()
@@ -107,8 +108,13 @@ class Takeover:
         if self._failed is not None and not self._gave_up:
             self.hurry()
             return not self.by_turns  # more of the same while the carrier is being asked
-        if not self._possible(view) or view.transferring or self.by_turns or self._gave_up:
+        if not self._possible(view) or self.by_turns or self._gave_up:
             return False
+        if view.transferring:
+            if not isinstance(event, e.TranscriptionFailed):
+                return False
+            self._failed = event  # the far party needs nobody now; the carrier goes on, should they come back
+            return True
         unspoken = isinstance(event, e.UtteranceFailed) and not event.partly
         if view.last_words and not unspoken:
             return False
@@ -154,7 +160,9 @@ class Takeover:
             self.go_by_turns()
             return False
         began = self._streams > self._asked_after
-        again = began and self._streams < STREAMS
+        if not lost:
+            self._allowed += 1  # one that was given up on purpose tells nothing of the next
+        again = began and self._streams < self._allowed
         if lost:
             self._session.carrier_failed(
                 "media stream",

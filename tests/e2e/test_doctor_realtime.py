@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from dataclasses import replace
+import sys
 
 import pytest
 from doctor_model_rig import VOICE, model_ward
@@ -11,8 +11,9 @@ from test_doctor import command, set_voice_url
 from vendor_line import OURS
 
 from openclaw_voicecall.checks import model
+from openclaw_voicecall.providers.openai import sip_carrier
+from openclaw_voicecall.providers.twilio import numbers
 from openclaw_voicecall.testing.emulators.openai_replies import Reply, ToolUse
-from openclaw_voicecall.testing.emulators.twilio import TwilioEmulator
 from openclaw_voicecall.testing.service import RunningService
 
 pytestmark = pytest.mark.e2e
@@ -63,7 +64,7 @@ def hasty(monkeypatch):
 def plugin(ward, tmp_path, monkeypatch, *tools):
     (tmp_path / "table_plugin.py").write_text(f"TOOLS = {list(tools)!r}\n{PLUGIN}")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(__import__("sys").modules, "table_plugin", raising=False)
+    monkeypatch.delitem(sys.modules, "table_plugin", raising=False)
     ward.config["plugins"] = {"modules": ["table_plugin"]}
 
 
@@ -96,7 +97,7 @@ async def test_every_hop_of_a_call_that_a_model_leads_is_green(healthy):
     assert f"OpenAI gpt-realtime-2.1, voice {VOICE}" in report.findings[0].text
     assert [session.config["audio"]["output"]["voice"] for session in healthy.vendor.sessions] == [VOICE]
     names = [tool["name"] for tool in healthy.vendor.sessions[0].config["tools"]]
-    assert names == ["ask_agent", "end_call"], "it is asked for what a call asks for"
+    assert names == ["ask_agent", "end_call", "send_digits"], "it is asked for what a call asks for"
     assert "You are the front office." in healthy.vendor.sessions[0].config["instructions"]
     for vendor in (healthy.twilio, healthy.vendor, healthy.chat):
         assert vendor.refusals == []
@@ -156,10 +157,8 @@ async def test_the_pipeline_is_looked_at_where_it_stands_in_for_the_model(health
 
 
 async def test_nobody_to_say_goodbye_is_worth_a_warning(healthy):
-    healthy.config["tts"] = {
-        "provider": "openai",
-        "openai": {"baseUrl": f"{healthy.vendor.url}/v1", "apiKey": "sk-wrong-wrong"},
-    }
+    account = {"baseUrl": f"{healthy.vendor.url}/v1", "apiKey": "sk-wrong-wrong"}
+    healthy.config["tts"] = {"provider": "openai", "providers": {"openai": account}}
     report = await healthy.doctor()
     assert report.ok
     (warning,) = [finding for finding in report.findings if finding.status == "warning"]
@@ -236,23 +235,22 @@ async def test_a_voice_that_does_not_exist_is_found_in_the_configuration(either)
 
 
 @pytest.mark.parametrize(
-    ("message", "code", "param", "fix"),
+    ("message", "param", "fix"),
     [
-        ("Missing required parameter: 'session.type'.", "missing_required_parameter", "session.type", "{section}"),
-        ("Unknown voice voice_1234.", "invalid_value", "session.audio.output.voice", "set voice in {section}"),
-        ("Invalid schema for function 'book': in context=().", "invalid_function_parameters", "session.tools[0].parameters", "plugin"),
-        ("Unknown model for transcription.", "invalid_value", "session.audio.input.transcription.model", "transcriptionModel"),
-        ("Unsupported parameter.", "unsupported_parameter", "session.audio.input.turn_detection.eagerness", "turnDetection"),
-        ("Unsupported parameter.", "unsupported_parameter", "session.reasoning", "reasoningEffort"),
-        ("Cannot update a conversation's tracing.", "invalid_value", "session.tracing", "tracing"),
-        ("Invalid value.", "invalid_value", "session.audio.output.speed", "speed"),
-        ("The instructions are too long.", "string_above_max_length", "session.instructions", "realtime.instructions"),
+        ("Missing required parameter: 'session.type'.", "type", "{section}"),
+        ("Unknown voice voice_1234.", "audio.output.voice", "set voice in {section}"),
+        ("Invalid schema for function 'book': in context=().", "tools[0].parameters", "plugin"),
+        ("Unknown model for transcription.", "audio.input.transcription.model", "transcriptionModel"),
+        ("Unsupported parameter.", "audio.input.turn_detection.eagerness", "turnDetection"),
+        ("Unsupported parameter.", "reasoning", "reasoningEffort"),
+        ("Cannot update a conversation's tracing.", "tracing", "tracing"),
+        ("Invalid value.", "audio.output.speed", "speed"),
+        ("The instructions are too long.", "instructions", "realtime.instructions"),
     ],
 )  # fmt: skip
-async def test_a_session_that_is_refused_is_found_with_the_setting_to_change(
-    healthy, message, code, param, fix
-):
-    healthy.vendor.fail_next("refuse-update", times=0, message=message, code=code, param=param)
+async def test_a_session_that_is_refused_is_found_with_the_setting_to_change(healthy, message, param, fix):
+    refused = {"message": message, "code": "invalid_value", "param": f"session.{param}"}
+    healthy.vendor.fail_next("refuse-update", times=0, **refused)
     found = await healthy.diagnosis(audible=True)
     assert found.label == "model openai"
     assert message in found.cause
@@ -426,19 +424,17 @@ async def test_a_number_that_leads_past_the_trunk_is_found_and_set_when_asked(ov
     assert over_sip.twilio.numbers[OURS].voice_url == f"{over_sip.config['publicUrl']}/twilio"
 
 
-async def test_a_number_that_a_sip_trunk_answers_is_left_to_it(over_sip):
-    twilio: TwilioEmulator = over_sip.twilio
-    twilio.numbers[OURS] = replace(twilio.numbers[OURS], voice_url="", trunk_sid="TK" + "1" * 32)
+async def test_a_number_that_a_sip_trunk_answers_is_left_to_it(over_sip, monkeypatch):
+    set_voice_url(over_sip, "")
+    monkeypatch.setattr(numbers, "_handler", lambda found: "the SIP trunk TK1")
     report = await over_sip.doctor(fix=True)
     assert report.ok, failures(report)
     number = next(finding for finding in report.findings if finding.hop == "number")
     assert "sip:proj_emulated@sip.api.openai.com;transport=tls" in number.text
-    assert twilio.numbers[OURS].trunk_sid
+    assert over_sip.twilio.numbers[OURS].voice_url == ""
 
 
 async def test_a_set_up_that_openai_would_not_take_is_named_field_by_field(over_sip, monkeypatch):
-    from openclaw_voicecall.providers.openai import sip_carrier
-
     problems = ["session.tools[1].name: there are two tools called x", "accept: audio.output.speed: too fast"]
     monkeypatch.setattr(sip_carrier, "accept_problems", lambda config, request: problems)
     found = await over_sip.diagnosis()

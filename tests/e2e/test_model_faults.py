@@ -5,8 +5,8 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from hearing import LONGEST_SILENCE, Outcomes, first_heard
-from model_faults_scenes import APOLOGY, GOODBYE, Held, Place, Script, at_once, static
+from hearing import LONGEST_SILENCE, Outcomes, carrier_listens, first_heard
+from model_faults_scenes import APOLOGY, GOODBYE, Held, Place, Scenes, Script, at_once, static
 from model_line import GREETING, VOICE
 from twilio_scenes import keys_heard
 
@@ -94,13 +94,15 @@ FIVE = [
 ]
 
 
-async def opened(on: Place) -> dict[str, Coroutine[Any, Any, Held]]:
+def opened(*names: str) -> Scenes:
     """Sessions that are hard to open; in each call the model then ends it by a tool."""
-    on.mind.answers(THANKS, Reply(FAREWELL, (ToolUse("end_call", {"reason": "done"}),)))
-    scenes = {
-        name: on.ring_into(fault, on.stays((THANKS, FAREWELL)), **options)
-        for name, (fault, options, _) in OPENINGS.items()
-    }
+
+    async def scenes(on: Place) -> dict[str, Coroutine[Any, Any, Held]]:
+        on.mind.answers(THANKS, Reply(FAREWELL, (ToolUse("end_call", {"reason": "done"}),)))
+        faults = {name: OPENINGS[name][:2] for name in names}
+        person = on.stays((THANKS, FAREWELL))
+        return {name: on.ring_into(fault, person, **options) for name, (fault, options) in faults.items()}
+
     return scenes
 
 
@@ -128,11 +130,15 @@ async def broken(on: Place) -> dict[str, Coroutine[Any, Any, Held]]:
 
 async def busy(on: Place) -> dict[str, Coroutine[Any, Any, Held]]:
     """What else there is in calls: keys, commands, machines, interruptions, and a vendor that hears nothing."""
-    free = asyncio.Event()
 
     async def later(scene: Coroutine[Any, Any, Held]) -> Held:
-        await free.wait()
+        await on.taken("expire")
         return await scene
+
+    async def old() -> Held:
+        await on.taken("quiet")
+        on.line.model.fail_next("expire", seconds=5.0)
+        return await on.ring(on.talk(*HOUR))
 
     on.mind.answers(DEAF[0], DEAF[1])
     on.mind.answers(LONG[0], STORY)
@@ -144,8 +150,8 @@ async def busy(on: Place) -> dict[str, Coroutine[Any, Any, Held]]:
     for words, answer in HOUR:
         on.mind.answers(words, answer)
     return {
-        "deaf": on.ring(on.talk(DEAF, arm=("quiet", free))),
-        "old": later(on.ring_into("expire", on.talk(*HOUR), seconds=5.0)),
+        "deaf": on.ring(on.talk(DEAF, arm="quiet")),
+        "old": old(),
         "late-deltas": later(on.ring(interrupts(on))),
         "keys-in": later(on.ring(presses(on))),
         "keys-out": later(on.ring(in_menu(on))),
@@ -181,7 +187,7 @@ def presses(on: Place) -> Script:
     async def person(phone: Person) -> None:
         await first_heard(phone, on.line.agent, GREETING, since=0.0)
         await phone.press("12#")
-        await first_heard(phone, on.line.agent, KEYS_HEARD)
+        await first_heard(phone, on.line.agent, KEYS_HEARD, since=0.0)
         phone.hang_up()
 
     return person
@@ -231,7 +237,7 @@ def noisy(on: Place) -> Script:
     """Somebody whose carrier has the codec wrong."""
 
     async def person(phone: Person) -> None:
-        await phone.wait(0.5)
+        await first_heard(phone, on.line.agent, GREETING, since=0.0)
         phone.sit_in(static)
         await phone.wait(6.0)
         phone.hang_up()
@@ -250,6 +256,8 @@ async def commanded(on: Place) -> Held:
         await phone.listen()
 
     async def lead(call_id: str) -> None:
+        while not (await on.client.get_call(call_id))["answeredAt"]:
+            await asyncio.sleep(0.05)
         await on.client.speak(call_id, SPOKEN)
         answer = await on.client.continue_call(call_id, ASKED, timeout_ms=15000)
         assert answer["transcript"] == IT_IS_SAM
@@ -285,16 +293,34 @@ async def unknown(on: Place) -> dict[str, Coroutine[Any, Any, Held]]:
 async def unreachable(on: Place) -> dict[str, Coroutine[Any, Any, Held]]:
     """A vendor that is not there; the carrier can talk by turns, and a responder answers."""
     on.line.chat.replies.append(NOON)
-    return {"dead": on.ring(on.talk((TIME, NOON)))}
+    return {"dead": on.ring(by_turns(on))}
 
 
 async def wrong_key(on: Place) -> dict[str, Coroutine[Any, Any, Held]]:
     """The same, for a key that is refused in the middle of a call."""
     on.line.chat.replies.append(NOON)
-    on.mind.answers(THANKS, FAREWELL)
-    on.mind.fails_to_say(FAREWELL, "mid-sentence-close", code=1011)
-    on.mind.fails_to_say(FAREWELL, "http-401")
-    return {"wrong-key": on.ring(on.talk((THANKS, "never said"), (TIME, NOON), retries=0))}
+    on.mind.answers(TELL, STORY)
+    on.mind.fails_to_say(STORY, "mid-sentence-close", code=1011)
+    on.mind.fails_to_say(STORY, "http-401")
+    return {"wrong-key": on.ring(by_turns(on, TELL))}
+
+
+def by_turns(on: Place, first: str = "") -> Script:
+    """Somebody who asks for the time once the carrier has taken over."""
+    clips = [on.line.words(text) for text in (first, TIME) if text]
+    on.line.will_say(STORY)
+
+    async def person(phone: Person) -> None:
+        if first:
+            await first_heard(phone, on.line.agent, GREETING, since=0.0)
+            await phone.say(clips[0])
+        await carrier_listens(phone, on.line)
+        await first_heard(phone, on.line.agent, "Please go on.", since=0.0)
+        await phone.say(clips[-1])
+        await first_heard(phone, on.line.agent, NOON)
+        phone.hang_up()
+
+    return person
 
 
 MESSAGE = "Your parcel is at the front office."
@@ -318,11 +344,13 @@ ENOUGH = "All right, no more stories."
 HOUR = (("What day is it?", "It is a Monday in May."), ("And after that?", "Then comes a Tuesday."))
 DISCLOSURE = "This is an AI assistant."
 WARNING = "We have only a few seconds left."
+TELL = "Tell me something."
 TIME = "What is the time, please?"
 NOON = "It is noon now."
 
 LANES = {
-    "opened": (opened, {}),
+    "opened": (opened(*list(OPENINGS)[::2]), {}),
+    "opened-too": (opened(*list(OPENINGS)[1::2]), {}),
     "broken": (broken, {}),
     "busy": (busy, {}),
     "owned": (
@@ -509,8 +537,8 @@ def test_who_can_be_answered_by_nobody_is_said_goodbye_to(held):
 @pytest.mark.parametrize("name", ["dead", "wrong-key"])
 def test_the_carrier_and_a_responder_go_on_when_no_model_is_left(held, name):
     call = held(name)
-    assert call.heard[0] == GREETING
     assert call.heard[-1] == NOON
+    assert call.agent_words[0] == GREETING, "by whomever"
     assert call.lines[-2:] == [("caller", TIME), ("agent", NOON)]
     assert any(verb.startswith("<Gather") for verb in call.call.verbs)
     call.require_failure({"dead": "Connect", "wrong-key": "401"}[name], "given up")

@@ -25,6 +25,29 @@ def test_without_yes_it_says_what_it_would_do_and_cost_and_calls_nobody(tmp_path
     assert (plan["placed"], plan["maxSeconds"]) == (False, 60)
 
 
+def test_the_model_that_leads_the_calls_is_named_with_what_it_costs(tmp_path):
+    account = {"accountSid": "AC" + "0" * 32, "authToken": "t" * 32}
+    realtime = {"enabled": True, "providers": {"openai": {"apiKey": "sk-test", "voice": "cedar"}}}
+    (tmp_path / "voicecall.json").write_text(
+        json.dumps({"provider": "twilio", "twilio": account, "realtime": realtime})
+    )
+    done = command("smoke", *TO, folder=tmp_path)
+    assert done.exit_code == 0, done.stderr
+    assert "OpenAI gpt-realtime-2.1, voice cedar" in done.stdout
+    assert "openai: less than a minute of talk with a speech-to-speech model" in done.stdout
+    assert "listening" not in done.stdout
+    sip = {"apiKey": "sk-test", "webhookSecret": "whsec_c2VjcmV0"}
+    (tmp_path / "voicecall.json").write_text(
+        json.dumps({"provider": "openai-sip", "openai-sip": sip, "twilio": account})
+    )
+    plan = command("smoke", *TO, "--json", folder=tmp_path).json
+    assert plan["model"] == "gpt-realtime-2.1, voice marin"
+    assert plan["costs"] == [
+        "twilio: one call of one minute to that number",
+        "openai-sip: less than a minute of talk with a speech-to-speech model",
+    ]
+
+
 def test_a_call_on_the_local_line_proves_every_hop(tmp_path):
     done = command("smoke", *TO, "--yes", "--json", "--state-dir", tmp_path / "s", folder=tmp_path)
     assert done.exit_code == 0, done.stdout + done.stderr

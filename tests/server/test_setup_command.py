@@ -124,6 +124,7 @@ def test_on_a_terminal_it_asks_and_takes_missing_keys_without_showing_them(tmp_p
             "+15550001111",
             "https://voice.example.com",
             "open",
+            "pipeline",
             "openai",
             "elevenlabs",
             "",
@@ -157,3 +158,58 @@ def test_on_a_terminal_it_asks_and_takes_missing_keys_without_showing_them(tmp_p
         "streaming.providers.openai.apiKey",
         "tts.providers.elevenlabs.apiKey",
     ]
+
+
+def test_a_model_that_leads_the_calls_is_one_of_the_answers(tmp_path, monkeypatch):
+    answers = iter(
+        ["twilio", "", "", "", "openai", "xai/grok-4.3", "AC" + "2" * 32, "a-token", "sk-typed", ""]
+    )
+    asked = []
+
+    def prompt(text, **options):
+        asked.append(text.partition(" ")[0])
+        return next(answers) or options["default"]
+
+    monkeypatch.setattr("click.prompt", prompt)
+    monkeypatch.setattr("openclaw_voicecall.cli.setup.on_terminal", lambda: True)
+    setup("--no-doctor")
+    assert read(tmp_path / "config" / "openclaw-voicecall" / "voicecall.json") == {
+        "provider": "twilio",
+        "responseModel": "xai/grok-4.3",
+        "realtime": {"enabled": True, "provider": "openai", "providers": {"openai": {"apiKey": "sk-typed"}}},
+        "twilio": {"accountSid": "AC" + "2" * 32, "authToken": "a-token"},
+    }
+    assert "Transcriber" not in asked
+    assert "Synthesizer" not in asked
+
+
+def test_openais_endpoint_is_asked_for_what_it_and_its_trunk_need(tmp_path, monkeypatch):
+    asked = []
+
+    def prompt(text, **options):
+        asked.append(text)
+        return options["default"]
+
+    monkeypatch.setattr("click.prompt", prompt)
+    monkeypatch.setattr("openclaw_voicecall.cli.setup.on_terminal", lambda: True)
+    setup("--provider", "openai-sip", "--no-doctor")
+    assert [text.partition(" ")[0] for text in asked[-5:]] == [
+        "openai-sip.apiKey",
+        "openai-sip.projectId",
+        "openai-sip.webhookSecret",
+        "twilio.accountSid",
+        "twilio.authToken",
+    ]
+    assert not any(text.startswith("Who talks") for text in asked)
+
+
+def test_a_model_takes_the_place_of_the_pipeline_and_the_other_way_round(tmp_path):
+    file = tmp_path / "voicecall.json"
+    file.write_text('{"streaming": {"enabled": true, "provider": "openai"}}')
+    setup("--realtime-provider", "google", "--no-doctor")
+    assert read(file) == {
+        "streaming": {"provider": "openai"},
+        "realtime": {"enabled": True, "provider": "google"},
+    }
+    setup("--realtime-provider", "pipeline", "--no-doctor")
+    assert read(file) == {"streaming": {"provider": "openai"}, "realtime": {"provider": "google"}}

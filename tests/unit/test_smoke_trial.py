@@ -78,3 +78,16 @@ def test_a_call_that_the_carrier_refuses_fails_there_with_its_words():
 def test_a_carrier_that_speaks_and_listens_itself_needs_no_stream():
     trial = Trial()
     assert proved(trial, *BEGUN[:3], item("UtterancePlayed", ASKED))[-2:] == ["media", "voice"]
+
+
+def test_what_a_model_fails_at_is_the_hop_that_was_to_come():
+    failed = item("vendor-failed", data={"hop": "model", "provider": "openai", "detail": "no sound"})
+    trial = Trial()
+    proved(trial, *BEGUN, failed)
+    hops = {hop.name: hop for hop in trial.finish(call(endReason="response-failed"))}
+    assert hops["voice"].detail == "openai: no sound"
+    trial = Trial()
+    proved(trial, *BEGUN, item("UtterancePlayed", ASKED), failed)
+    hops = {hop.name: hop for hop in trial.finish(call(ASKED, endReason="response-failed"))}
+    assert hops["voice"].ok
+    assert hops["hearing"].detail == "openai: no sound"

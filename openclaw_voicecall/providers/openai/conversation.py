@@ -13,6 +13,7 @@ import binascii
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -74,6 +75,18 @@ class Phase(StrEnum):
     READY = "ready"
 
 
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What a socket leaves behind for the next one on the same SIP call."""
+
+    formats: tuple[str, ...] = ()
+    """Of the call's audio, as the session named them when all was well."""
+    talking: bool = False
+    """Whether a reply was being made."""
+    sounding: bool = False
+    """Whether one was being played."""
+
+
 class LineLost(VendorRejected):
     """The session has lost the audio format of its SIP call, and nothing brings it back."""
 
@@ -85,9 +98,12 @@ class VoiceSession:
         settings: What to ask for.
         clock: Monotonic time.
         age: Seconds that the session at OpenAI is old already.
+        before: What an earlier socket on it has left.
     """
 
-    def __init__(self, settings: VoiceSettings, clock: Clock, *, age: float = 0.0) -> None:
+    def __init__(
+        self, settings: VoiceSettings, clock: Clock, *, age: float = 0.0, before: Remains | None = None
+    ) -> None:
         self.phase = Phase.CONNECTING
         self._settings = settings
         self._clock = clock
@@ -107,6 +123,9 @@ class VoiceSession:
         self._accept_refused: VendorError | None = None
         self._formats: tuple[str, ...] = ()
         """Of the audio on a SIP line, as the session's echo names them."""
+        self._before = before or Remains()
+        self._first_formats = self._before.formats
+        """The same, as the session named them before anything was asked for."""
         self._complaints = 0
         self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
             "response.output_audio.delta": self._replies.on_audio,
@@ -123,6 +142,11 @@ class VoiceSession:
         """Whether the caller's speech is to be answered."""
         return self._attends
 
+    @property
+    def remains(self) -> Remains:
+        """What is left once the socket is gone."""
+        return Remains(self._formats or self._first_formats, self._replies.is_talking, self._replies.is_sounding)
+
     def take_messages(self) -> list[str]:
         """Messages to send, oldest first, each once."""
         return self._outbox.take()
@@ -136,6 +160,11 @@ class VoiceSession:
     def connected(self) -> None:
         """The socket is open: configure the session."""
         self.phase = Phase.CONFIGURING
+        # What nobody steers any more must not go on over what is said next, and its end was written down.
+        if self._before.talking:
+            self._outbox.put("response.cancel", early=True)
+        if self._before.talking or self._before.sounding:
+            self._outbox.put("output_audio_buffer.clear", early=True)
         self._ask(full_session(self._settings, attends=self._attends, first=not self._settings.attached))
 
     def tick(self) -> None:
@@ -197,6 +226,8 @@ class VoiceSession:
             case "error":
                 self._on_error(event.get("error"))
                 return
+            case "session.created":
+                self._first_formats = self._first_formats or formats(event.get("session"))
             case "session.updated":
                 self._on_updated(event.get("session"))
             case "response.created" | "response.done":
@@ -260,7 +291,8 @@ class VoiceSession:
         if not self._settings.sip or not found:
             return
         changed = self._formats and found != self._formats
-        unset = self._accept_refused is not None and not set(found) <= _PHONE_FORMATS
+        phone = bool(self._first_formats) and set(self._first_formats) <= _PHONE_FORMATS
+        unset = (phone or self._accept_refused is not None) and not set(found) <= _PHONE_FORMATS
         if changed or unset:
             raise LineLost(
                 f"OpenAI lost the audio format of the call ({', '.join(found)}): the caller hears static",

@@ -121,6 +121,16 @@ class Replies:
         """Whether a reply was asked for that has not begun."""
         return self._issued is not None
 
+    @property
+    def is_talking(self) -> bool:
+        """Whether a reply is being made, as far as is known."""
+        return self._is_active or self._busy_since is not None
+
+    @property
+    def is_sounding(self) -> bool:
+        """Whether one is being played on a SIP line."""
+        return bool(self._playing)
+
     def ready(self) -> None:
         """Replies may be asked for now."""
         self._ready = True

@@ -1,7 +1,7 @@
 """OpenAI's REST API for SIP calls, through the official SDK, and the socket that steers one of them.
 
 That a request was answered with 200 proves little: a call may be gone all the same, and a REFER may never leave. No
-request is repeated here: OpenAI may have carried it out.
+request is repeated here that OpenAI may have carried out.
 """
 
 import asyncio
@@ -49,7 +49,15 @@ class SipCalls:
         self._calls = client.with_options(max_retries=0, timeout=REQUEST_LIMIT).realtime.calls
 
     async def accept(self, call: str, body: Mapping[str, Any]) -> None:
-        """Take a call. Whether the body was good shows on its socket only."""
+        """Take a call that was just announced, and may take a moment to appear.
+
+        Whether the body was good shows on its socket only.
+        """
+        for pause in self._pauses:
+            with suppress(CallIsGone):
+                await _asked("take the call", self._calls.accept(call, **body))
+                return
+            await asyncio.sleep(pause)
         await _asked("take the call", self._calls.accept(call, **body))
 
     async def reject(self, call: str, status: int) -> None:

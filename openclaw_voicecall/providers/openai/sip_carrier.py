@@ -156,7 +156,8 @@ class OpenAISipCarrier:
         call = leg.carrier_call_id
         known = self._legs.find(call)
         settings = voice_settings(self._config, request, sip=True, attached=known is not None)
-        session = VoiceSession(settings, self._runtime.clock, age=self._legs.age(known))
+        before = None if known is None else known.remains
+        session = VoiceSession(settings, self._runtime.clock, age=self._legs.age(known), before=before)
 
         @asynccontextmanager
         async def connect() -> AsyncIterator[VendorSocket]:
@@ -177,6 +178,7 @@ class OpenAISipCarrier:
                         raise
                     finally:
                         taken.lines -= 1
+                        taken.remains = session.remains
             except CallIsGone:
                 if doubt is not None:
                     self._legs.drop(call)

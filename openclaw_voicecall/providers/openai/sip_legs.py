@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from openclaw_voicecall.api.clock import Clock
+from openclaw_voicecall.providers.openai.conversation import Remains
 
 TOKEN_LIFE: Final = 600.0
 """Seconds in which a call of ours has to arrive after its secret was made."""
@@ -27,6 +28,8 @@ class Leg:
     """Why no socket can help it any more."""
     lines: int = 0
     """Sockets that steer it just now."""
+    remains: Remains = field(default_factory=Remains)
+    """What the last socket has left."""
 
 
 @dataclass(slots=True)

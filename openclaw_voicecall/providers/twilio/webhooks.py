@@ -231,7 +231,7 @@ def _asking(webhook: VerifiedWebhook, purpose: str) -> CarrierEvent:
             outcome = (
                 "declined"  # somebody answered, and hung up or was hung up before the two were connected
             )
-        return _event(webhook, "transfer", verdict=outcome)
+        return _event(webhook, "transfer", verdict=outcome, detail=_why_unbridged(params, outcome))
     if purpose != TURN:
         return _event(webhook, _ASKING[purpose])
     digits = params.get("Digits", "")

@@ -93,6 +93,8 @@ class Orders:
             case Fault(name="refuse-update", options=options):
                 param = options.get("param", "session.type")
                 message = options.get("message", f"Missing required parameter: '{param}'.")
+                if options.get("static"):
+                    self._talk.lose_formats()
                 raise UnjustRefusal(message, options.get("code", "missing_required_parameter"), param)
             case Fault(name="slow-start", options=options):
                 self._talk.spawn(self._talk.put_in_force(after, float(options.get("seconds", 1.0))))

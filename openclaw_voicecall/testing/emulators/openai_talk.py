@@ -5,6 +5,7 @@ It hears the caller, finds turns and answers them. The events are those of the O
 """
 
 import asyncio
+import copy
 import time
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -174,6 +175,13 @@ class Talk:
             settings = {key: turn[key] for key in VAD_SETTINGS if turn and key in turn}
             self._vad = openai_vad.ServerVad(**settings, position=len(self.session.audio)) if turn else None
         self.session.ready = True
+
+    def lose_formats(self) -> None:
+        """What was negotiated for the line is lost, as the next echo tells, and as the caller hears."""
+        config = copy.deepcopy(self.session.config)
+        for side in ("input", "output"):
+            config["audio"][side]["format"] = {"type": "audio/pcm", "rate": 24000}
+        self.apply(config)
 
     def next_id(self, kind: str) -> str:
         """A fresh id."""

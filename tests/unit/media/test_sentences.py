@@ -142,3 +142,63 @@ def test_any_chunking_gives_the_same_pieces_and_loses_nothing(text: str, sizes: 
     assert all(len(piece) <= MAX_CHARS for piece in pieces)
     if "```" not in text:
         assert "".join("".join(pieces).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It is nine o'clock now.",
+        "How can I help you?",
+        "That is great news!",
+        "Sam is here today.",
+        "I have made a note of that.",
+    ],
+)
+def test_a_sentence_that_can_only_be_over_does_not_wait_for_the_next_token(text: str) -> None:
+    splitter = SentenceSplitter(first_clause_words=0)
+    assert splitter.push(text) == []
+    assert splitter.settle() == [text]
+    assert splitter.push(" And") == []
+    assert splitter.finish() == ["And"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It costs about 3.",
+        "I will ask Dr.",
+        "He lives in the U.",
+        "Please visit example.",
+        "Write to me at sam@example.",
+        "You find it on example.",
+        "The file is readme.",
+        "Read the page www.example.",
+        "Eat some fruit, e.g.",
+        "I spoke with Mr.",
+        'He said: "I am done.',
+        "(It is done already.",
+        "Fine.",
+        "Two options: a.",
+        "My name is Ada.",
+        "See [the docs.",
+        "Das ist der dritte.",
+        "It is approx.",
+        "Hm, well...",
+    ],
+)
+def test_a_sentence_that_may_go_on_waits(text: str) -> None:
+    language = "de" if text.startswith("Das") else "en"
+    splitter = SentenceSplitter(language, first_clause_words=0)
+    splitter.push(text)
+    assert splitter.settle() == []
+
+
+@given(st.text(alphabet='ab .!?"3,DT`\n', max_size=60), st.integers(1, 5))
+def test_settling_loses_and_doubles_nothing(text: str, size: int) -> None:
+    splitter = SentenceSplitter()
+    pieces = []
+    for at in range(0, len(text), size):
+        pieces += [*splitter.push(text[at : at + size]), *splitter.settle()]
+    pieces += splitter.finish()
+    if "```" not in text:
+        assert "".join("".join(pieces).split()) == "".join(text.split())
