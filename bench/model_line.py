@@ -341,7 +341,8 @@ def measure_truncations(held: Held, figures: Figures) -> None:
 
 def alike(one: bytes, other: bytes) -> int:
     """How many bytes two sounds have in common at their beginning."""
-    return next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, pair in pairs if pair[0] != pair[1]), min(len(one), len(other)))
 
 
 def summarise(figures: Figures, options: argparse.Namespace, refusals: list[str]) -> dict:

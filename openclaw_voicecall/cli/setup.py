@@ -9,10 +9,12 @@ from openclaw_voicecall.cli.doctor import EXIT_FAILED, examined, on_terminal
 from openclaw_voicecall.cli.options import Invocation, PhoneNumber, common_options, echo_json
 
 if TYPE_CHECKING:
+    from openclaw_voicecall.checks.report import Report
     from openclaw_voicecall.cli.settings_file import SettingsFile
     from openclaw_voicecall.plugins import Registry
 
 _POLICIES = ("disabled", "allowlist", "pairing", "open")
+_WHO_TALKS = "realtime.provider"
 
 
 @click.command()
@@ -71,6 +73,7 @@ def setup(
         "provider": provider,
         "fromNumber": from_,
         "publicUrl": public_url,
+        _WHO_TALKS: realtime_provider,
         "streaming.provider": streaming_provider,
         "tts.provider": tts_provider,
         "responseModel": response_model,
@@ -78,11 +81,7 @@ def setup(
         "twilio.accountSid": account_sid,
     }
     given = {key: value for key, value in given.items() if value is not None}
-    for key, value in given.items():
-        file.set(key, value)
-    if realtime_provider is not None:
-        _lead(file, realtime_provider)
-        given["realtime.provider"] = realtime_provider
+    _set_all(file, given)
     if not invocation.as_json and on_terminal():
         _ask(file, registry, given.keys())
     file.complete_public_url()
@@ -95,18 +94,24 @@ def setup(
         None if no_doctor else examined(invocation, audible=not no_audible, public=not no_public, fix=fix)
     )
     if invocation.as_json:
-        backup = str(file.backup) if file.backup else None
-        found = report.to_json() if report else None
-        echo_json({"file": str(file.path), "written": written, "backup": backup, "doctor": found})
+        _echo_json(file, written, report)
     if report is not None and not report.ok:
         raise click.exceptions.Exit(EXIT_FAILED)
 
 
-def _lead(file: "SettingsFile", answer: str) -> None:
-    """Take the answer to who talks: a model, or transcriber, responder and synthesizer."""
+def _set_all(file: "SettingsFile", given: dict[str, Any]) -> None:
+    for key, value in given.items():
+        _set(file, key, value)
+
+
+def _set(file: "SettingsFile", key: str, value: str) -> None:
+    """Take an answer; the one to who talks is a model, or transcriber, responder and synthesizer."""
     from openclaw_voicecall.calls.engines import PIPELINE
 
-    file.lead_with("" if answer == PIPELINE else answer)
+    if key == _WHO_TALKS:
+        file.lead_with("" if value == PIPELINE else value)
+    else:
+        file.set(key, value)
 
 
 def _ask(file: "SettingsFile", registry: "Registry", given: Set[str]) -> None:
@@ -126,8 +131,8 @@ def _ask(file: "SettingsFile", registry: "Registry", given: Set[str]) -> None:
         ask("fromNumber", "Your number, such as +15550001234 (empty for none)")
         ask("publicUrl", "Public https address of this service (empty where a tunnel makes one)")
         ask("inboundPolicy", "Who may call in", list(_POLICIES))
-    if not file.vendor_talks and "realtime.provider" not in given:
-        _lead(file, _ask_who_talks(file, list(registry.realtime_models)))
+    if not file.vendor_talks and _WHO_TALKS not in given:
+        _set(file, _WHO_TALKS, _ask_who_talks(file, list(registry.realtime_models)))
     if file.vendor_talks or file.leading_model:
         ask("responseModel", "Responder that the model may ask, such as xai/grok-4.3 (empty for none)")
     else:
@@ -152,6 +157,12 @@ def _ask_who_talks(file: "SettingsFile", models: list[str]) -> str:
         show_default=True,
     )
     return answer
+
+
+def _echo_json(file: "SettingsFile", written: bool, report: "Report | None") -> None:
+    backup = str(file.backup) if file.backup else None
+    found = report.to_json() if report else None
+    echo_json({"file": str(file.path), "written": written, "backup": backup, "doctor": found})
 
 
 def _echo_written(file: "SettingsFile", written: bool) -> None:

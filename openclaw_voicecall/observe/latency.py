@@ -45,7 +45,9 @@ class LatencyTracker:
                 self._last_speech = now - float(entry.data.get("silence", 0.0))
                 self._decided = None
             case "first-token":
-                if (turn := self._turn_of(entry.data)) is not None and turn.first_token is None:
+                turn = self._turn_of(entry.data)
+                # A speech model writes fixed texts too, of which the first words are known from the beginning.
+                if turn is not None and turn.answered and turn.first_token is None:
                     turn.first_token = now
             case "ResponseChunk":
                 self._note_utterance(entry.data, now)

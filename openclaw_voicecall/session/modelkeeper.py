@@ -158,7 +158,7 @@ class SessionKeeper:
             except Exception as error:  # a plugin's bug must not leave the caller without an answer either
                 detail = why_failed(error)
                 allowed = _attempts(error)
-                left = isinstance(error, CallIsGone) and self._supply.there is not None
+                left = isinstance(error, CallIsGone) and self._supply.there is not None and self.is_ready
             finally:
                 await self._hang_up()
             if self._clock.monotonic() - began >= STEADY:

@@ -17,6 +17,8 @@ from openclaw_voicecall.errors import CallIsGone, VendorRejected
 from openclaw_voicecall.session.voice import Order
 
 UNSPEAKABLE: Final = "the model is gone, and nobody else is on the line"
+ASKED_WITHIN: Final = 1.0
+"""Seconds in which a carrier asks how to go on when its connection with the vendor is over."""
 
 
 class RemoteVoice:
@@ -131,11 +133,12 @@ class RemoteLegs:
         line: The vendor's line.
         call_id: Ours.
         are_the_call: Whether the vendor has the leg of the call as well, and no other carrier has it.
-        again: Has the carrier that has the leg bring the audio to the vendor once more.
+        again: Has the carrier that has the leg bring the audio to the vendor once more, unless it has asked how to go
+            on within so many seconds.
     """
 
     def __init__(
-        self, line: RemoteLine, call_id: str, *, are_the_call: bool, again: Callable[[], None]
+        self, line: RemoteLine, call_id: str, *, are_the_call: bool, again: Callable[[float], None]
     ) -> None:
         self.are_the_call = are_the_call
         self._again = again
@@ -170,8 +173,6 @@ class RemoteLegs:
         except VendorRejected as error:
             if self._leg == leg and not self.are_the_call:
                 self._there.clear()
-                if not isinstance(
-                    error, CallIsGone
-                ):  # else the carrier knows, and asks by itself how to go on
-                    self._again()
+                # Of a call that is gone the carrier knows, and asks by itself how to go on, unless it goes on after all.
+                self._again(ASKED_WITHIN if isinstance(error, CallIsGone) else 0.0)
             raise

@@ -46,6 +46,7 @@ _CUTTING = (
     e.DtmfReceived,
     e.HangUpRequested,
     e.MediaLost,
+    e.ModelLost,
     e.SpeechStarted,
     e.TranscriptReceived,
 )

@@ -74,9 +74,13 @@ class Takeover:
         self._session.absence.heard_of()
         self._streams += 1
 
-    def bridge_again(self) -> None:
-        """The vendor has the audio, and nobody can talk on it: have the carrier ask how to go on."""
-        self._session.start(self._give_up_stream("the audio cannot be used"))
+    def bridge_again(self, after: float) -> None:
+        """Nobody can talk where the vendor has the audio: have the carrier ask how to go on.
+
+        Args:
+            after: Seconds in which it may do so by itself.
+        """
+        self._session.start(self._bridge_again(after, self._streams))
 
     def stream_ended(self) -> None:
         """It does no more, and the core knows."""
@@ -238,6 +242,13 @@ class Takeover:
         again = view.failures > 0 or view.turn == self._broke_off
         self._broke_off = view.turn
         return again
+
+    async def _bridge_again(self, after: float, streams: int) -> None:
+        await asyncio.sleep(after)
+        asked = self._asked_after == streams or self._streams > streams
+        away = self._session.call.snapshot().transferring or self.by_turns or self._failed is not None
+        if not (asked or away):
+            await self._give_up_stream("the audio cannot be used")
 
     async def _give_up_stream(self, why: str) -> None:
         session = self._session

@@ -405,7 +405,8 @@ async def test_a_fresh_socket_only_steers_the_call(rig, spoken):
             await again.until(lambda: again.ended("three") and len(again.told(PlaybackEnded)) >= 1)
             await phone.person.wait_until_heard("Three.", spoken)
     assert len(rig.call.accepts) == 1
-    assert rig.vendor.refusals == []
+    # The reply that nobody steered may be over by the time that it is ended.
+    assert {refusal.where for refusal in rig.vendor.refusals} <= {"response.cancel"}
 
 
 async def test_a_caller_who_hangs_up_is_told_as_the_end_of_the_call(rig):

@@ -10,7 +10,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -21,6 +21,8 @@ from model_line import GREETING, OURS, VOICE, ModelLine, lines, model_line
 
 from openclaw_voicecall.errors import CallNotFound
 from openclaw_voicecall.server.client import ControlClient
+from openclaw_voicecall.testing.emulators.elevenlabs import ElevenLabsEmulator
+from openclaw_voicecall.testing.emulators.openai_realtime import OpenAIRealtimeEmulator
 from openclaw_voicecall.testing.emulators.openai_replies import Brain, Cue, Reply
 from openclaw_voicecall.testing.emulators.openai_voice import OpenAIVoiceEmulator
 from openclaw_voicecall.testing.emulators.openai_voice_records import VoiceSession
@@ -31,6 +33,8 @@ from openclaw_voicecall.testing.ports import free_port
 APOLOGY = "I'm sorry, something went wrong on my side. Could you say that again?"
 GOODBYE = "I'm sorry, I can't go on with this call. Goodbye."
 BYE = "Thank you, bye."
+OTHER_VOICE = "54noaetjxv80HAvkIbfQ"
+"""Of the synthesizer that speaks where no model does."""
 CALL_LIMIT = 50.0
 AT_ONCE = 8
 """Calls that are held on one line at the same time."""
@@ -301,13 +305,18 @@ def sessions_of(vendor: OpenAIVoiceEmulator, call_id: str) -> list[VoiceSession]
 
 @asynccontextmanager
 async def place(
-    *, realtime: dict[str, Any] | None = None, openai: dict[str, Any] | None = None, **options: Any
+    *,
+    realtime: dict[str, Any] | None = None,
+    openai: dict[str, Any] | None = None,
+    pipeline: bool = False,
+    **options: Any,
 ) -> AsyncIterator[Place]:
     """Start a line of its own.
 
     Args:
         realtime: Laid over the settings of that section.
         openai: Laid over the settings of the model.
+        pipeline: Whether transcriber, responder and synthesizer go on when no model is left.
         options: As for `model_line`.
     """
     folder, port = Path(tempfile.mkdtemp(prefix="ovc-", dir="/tmp")), free_port()
@@ -315,15 +324,31 @@ async def place(
     section = {"apiKey": "sk-emulated", "baseUrl": f"http://127.0.0.1:{port}/v1", "voice": VOICE}
     section |= {"tracing": {"workflowName": "front office"}, **(openai or {})}
     config["realtime"] = {**(realtime or {}), "providers": {"openai": section}}
-    model = {"port": port, **(options.pop("model", None) or {})}
     try:
-        async with (
-            model_line(folder / "state", free_port(), config=config, model=model, **options) as line,
-            ControlClient(folder / "state" / "control.sock") as client,
-        ):
+        async with AsyncExitStack() as stack:
+            if pipeline:
+                ears = await stack.enter_async_context(OpenAIRealtimeEmulator())
+                mouth = await stack.enter_async_context(ElevenLabsEmulator(voices=[OTHER_VOICE]))
+                config |= _pipeline(ears, mouth)
+                config["realtime"]["fallbacks"] = ["pipeline"]
+            line = await stack.enter_async_context(
+                model_line(folder / "state", free_port(), config=config, model={"port": port}, **options)
+            )
+            client = await stack.enter_async_context(ControlClient(folder / "state" / "control.sock"))
+            if pipeline:
+                ears.recognizer, mouth.clips = line.caller, line.agent
             yield Place(line, client, Mind(line.model))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _pipeline(ears: OpenAIRealtimeEmulator, mouth: ElevenLabsEmulator) -> dict[str, Any]:
+    hears = {"apiKey": "sk-emulated", "baseUrl": ears.url + "/v1"}
+    speaks = {"apiKey": "xi-emulated", "voiceId": OTHER_VOICE, "baseUrl": mouth.url}
+    return {
+        "streaming": {"provider": "openai", "providers": {"openai": hears}},
+        "tts": {"provider": "elevenlabs", "providers": {"elevenlabs": speaks}},
+    }
 
 
 def static(start: int, voice: bytes) -> bytes:

@@ -94,4 +94,4 @@ async def sip_line(
 def trunk_phone(line: ModelLine, person, *, from_number: str, to: str = OURS, **options: Any) -> TrunkPhone:
     """Somebody who calls straight over an elastic SIP trunk."""
     url = f"{line.model.url.replace('http', 'ws', 1)}/_sip/{PROJECT}"
-    return TrunkPhone(url, from_number=from_number, to=to, person=person, **options)
+    return TrunkPhone(url, from_number=from_number, to=f"<sip:{to}@trunk>", person=person, **options)

@@ -13,6 +13,8 @@ from vendor_line import OURS
 from openclaw_voicecall.checks import model
 from openclaw_voicecall.providers.openai import sip_carrier
 from openclaw_voicecall.providers.twilio import numbers
+from openclaw_voicecall.testing.emulators.gemini_live import GeminiLiveEmulator
+from openclaw_voicecall.testing.emulators.gpt_live import GptLiveEmulator
 from openclaw_voicecall.testing.emulators.openai_replies import Reply, ToolUse
 from openclaw_voicecall.testing.service import RunningService
 
@@ -441,3 +443,53 @@ async def test_a_set_up_that_openai_would_not_take_is_named_field_by_field(over_
     assert found.label == "call set-up openai-sip"
     assert found.cause.splitlines() == problems
     assert [line.partition(" ")[0] for line in found.fix.splitlines()] == ["correct", "leave"]
+
+
+@pytest.fixture
+async def with_gemini(healthy):
+    async with GeminiLiveEmulator(transcripts=[PHRASE], pace=0) as gemini:
+        account = {"apiKey": gemini.key, "baseUrl": gemini.url, "voice": "Kore"}
+        healthy.config["realtime"] |= {"provider": "google", "providers": {"google": account}}
+        yield healthy, gemini
+
+
+@pytest.fixture
+async def with_gpt_live(healthy):
+    async with GptLiveEmulator(transcripts=[PHRASE], pace=0.1) as live:
+        account = {"apiKey": live.key, "baseUrl": f"{live.url}/v1", "model": "gpt-live-1"}
+        healthy.config["realtime"]["providers"] = {"openai": account}
+        yield healthy, live
+
+
+async def test_gemini_is_heard_and_hears(with_gemini):
+    ward, gemini = with_gemini
+    report = await ward.doctor(audible=True)
+    assert report.ok, failures(report)
+    assert [f.text.partition(":")[0] for f in report.findings if f.hop == "model"][2:] == ["speaks", "hears"]
+    assert gemini.refusals == []
+
+
+async def test_gpt_live_is_heard_and_hears(with_gpt_live):
+    ward, live = with_gpt_live
+    report = await ward.doctor(audible=True)
+    assert report.ok, failures(report)
+    assert [f.text.partition(":")[0] for f in report.findings if f.hop == "model"][2:] == ["speaks", "hears"]
+    assert live.refusals == []
+
+
+@pytest.mark.parametrize("fault", ["no-setup-complete", "quota", "quiet", "no-response", "static", "stall"])
+async def test_a_gemini_that_fails_on_the_way_is_found(with_gemini, hasty, fault):
+    ward, gemini = with_gemini
+    gemini.fail_next(fault, times=0)
+    found = await ward.diagnosis(audible=True)
+    assert found.label == "model google"
+
+
+@pytest.mark.parametrize(
+    "fault", ["refuse-session", "no-session-started", "other-voice", "quiet", "static", "stall"]
+)
+async def test_a_gpt_live_that_fails_on_the_way_is_found(with_gpt_live, hasty, fault):
+    ward, live = with_gpt_live
+    live.fail_next(fault, times=0)
+    found = await ward.diagnosis(audible=True)
+    assert found.label == "model openai"

@@ -145,7 +145,7 @@ async def led_call(
                 call_id="call-1", instructions="Be kind.", tools=bench.offered, history=tuple(rig.lines)
             ),
         ),
-        ModelEars(clock, None, session.note),
+        ModelEars(clock, None, session.note, hear_beeps=True),
         Stage(
             voice=voice,
             heard_of=speaking.heard_of,

@@ -13,6 +13,7 @@ from openclaw_voicecall.core.events import CallEnded
 from openclaw_voicecall.core.policy import CallPolicy, MustSay
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import VendorAuthError
+from openclaw_voicecall.media.tones import beep
 from openclaw_voicecall.testing.emulators.voices import babble
 from openclaw_voicecall.testing.scripted_model import ScriptedModel
 
@@ -230,6 +231,71 @@ async def test_static_is_not_played_and_its_session_is_replaced():
         await rig.until(lambda: rig.said()[-1:] == [("agent", LED.apology, False)])
         assert rig.words("line-static")[0]["direction"] == "agent"
         assert seconds_heard(rig) == pytest.approx(len(babble(LED.apology)) / 8000, abs=0.1)
+
+
+async def test_static_in_mid_call_falls_silent_at_once_and_is_no_words():
+    async with led_call() as rig:
+        rig.model.hear("hello")
+        rig.model.reply("Hello you.")
+        await rig.until(lambda: len(rig.said()) == 2)
+        before = seconds_heard(rig)
+        rig.model.hear("and then")
+        rig.model.reply("Not to be understood.", audio=NOISE)
+        await rig.until(lambda: rig.said()[-1:] == [("agent", LED.apology, False)])
+        assert [text for speaker, text, _ in rig.said() if speaker == "agent"] == ["Hello you.", LED.apology]
+        assert seconds_heard(rig) - before == pytest.approx(len(babble(LED.apology)) / 8000, abs=0.3)
+        assert len(rig.models[0].sessions) == 2
+
+
+async def test_keys_are_pressed_without_a_word_more():
+    async with led_call() as rig:
+        rig.model.hear("for the office press five")
+        reply = "reply-x"
+        rig.model.emit(
+            r.ReplyBegan(reply),
+            r.ToolCalled("c1", "send_digits", '{"digits": "5"}', reply),
+            r.ReplyEnded(reply, "completed"),
+        )
+        await rig.until(lambda: rig.model.results)
+        await asyncio.sleep(6.0)
+        assert rig.model.results[0][2] is False
+        assert rig.model.asked == []
+        assert [speaker for speaker, _, _ in rig.said()] == ["caller"]
+
+
+async def test_a_pipeline_says_the_greeting_that_no_model_could():
+    policy = CallPolicy(model_led=True, greeting="Good morning.")
+    async with led_call(policy, models=[ScriptedModel(failures=9)], pipeline=True) as rig:
+        await rig.until(lambda: rig.said())
+        assert rig.said() == [("agent", "Good morning.", False)]
+
+
+async def test_what_was_heard_of_a_model_that_is_lost_is_recorded():
+    model = ScriptedModel()
+    async with led_call(models=[model], pipeline=True) as rig:
+        rig.model.hear("tell me a story")
+        rig.model.reply("Once upon a time there was a telephone that nobody ever answered.", ends="")
+        await rig.until(lambda: rig.far.speech)
+        await asyncio.sleep(1.5)
+        model.failures = 9
+        rig.model.fail()
+        await rig.until(lambda: rig.said()[-1:] == [("agent", LED.apology, False)])
+        heard, cut = rig.said()[1][1:]
+        assert heard.startswith("Once upon")
+        assert cut
+
+
+async def test_a_machine_gets_the_message_after_its_beep():
+    policy = CallPolicy(model_led=True, greeting="Your parcel.", respond=False, hang_up_after_greeting=2.0)
+    async with led_call(policy) as rig:
+        rig.model.hear("Please leave a message after the tone.")
+        await rig.until(lambda: rig.said())
+        tone = beep(500)
+        for at in range(0, len(tone), 160):
+            rig.far.frames(1, at // 8, tone[at : at + 160])
+            await asyncio.sleep(0.02)
+        await rig.until(lambda: rig.reason is not None)
+        assert rig.reason == "voicemail"
 
 
 async def test_a_session_that_grows_old_is_replaced_in_a_pause():

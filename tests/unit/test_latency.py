@@ -258,3 +258,27 @@ def test_a_summary_of_nothing_is_zeros():
         "firstSentence",
         "firstAudio",
     }
+
+
+def test_a_reply_that_a_speech_model_began_by_itself_is_measured():
+    journal = [
+        *caller_speaks(2.0),
+        entry(2.35, "ReplyBegan", {"reply": "r1"}, {"command": "AdoptReply", "turn": 1, "reply": "r1"}),
+        entry(2.5, "first-token", {"turn": 1}),
+        chunk(2.51, 1, 1),
+        entry(2.53, "first-audio", {"turn": 1, "utterance": 1}),
+    ]
+    [latency] = measure(journal)
+    assert (latency.endpointing_ms, latency.first_token_ms) == (350.0, 150.0)
+    assert latency.total_ms == 530.0
+
+
+def test_a_fixed_text_that_a_speech_model_says_takes_no_time_before_it_is_asked_for():
+    journal = [
+        entry(1.0, "MediaConnected", {}, say(1)),
+        entry(1.3, "first-token", {"turn": 1}),
+        chunk(1.31, 1, 1),
+        entry(1.34, "first-audio", {"turn": 1, "utterance": 1}),
+    ]
+    [latency] = measure(journal)
+    assert (latency.first_token_ms, latency.first_sentence_ms, latency.first_audio_ms) == (None, None, 340.0)

@@ -145,7 +145,9 @@ class VoiceSession:
     @property
     def remains(self) -> Remains:
         """What is left once the socket is gone."""
-        return Remains(self._formats or self._first_formats, self._replies.is_talking, self._replies.is_sounding)
+        return Remains(
+            self._formats or self._first_formats, self._replies.is_talking, self._replies.is_sounding
+        )
 
     def take_messages(self) -> list[str]:
         """Messages to send, oldest first, each once."""
@@ -324,10 +326,10 @@ class VoiceSession:
             raise failure
         if named == ACCEPT_ID:
             self._on_accept_refused(failure)
-        elif self.phase is not Phase.READY:
-            self._on_set_up_refused(named, failure)
         elif code == _NOTHING_TO_CANCEL or message.startswith(_CANCEL_WORDS):
             pass  # the reply was over before we knew
+        elif self.phase is not Phase.READY:
+            self._on_set_up_refused(named, failure)
         elif code == _BUSY or message.startswith(_BUSY_WORDS):
             self._replies.busy()
         else:

@@ -109,6 +109,12 @@ class Calls:
         """The vendor ends a call by itself."""
         await self._legs[call_id].hang_up()
 
+    async def drop_sidebands(self, call_id: str) -> None:
+        """The sockets that steer a call break off, and the call goes on."""
+        talk = self._legs[call_id].talk
+        for watcher in list(talk.watchers) if talk is not None else ():
+            await watcher.drop(None)
+
     async def sideband(self, request: web.Request, **about: Any) -> web.StreamResponse:
         """Serve a WebSocket on the session of a call."""
         call_id = request.query["call_id"]

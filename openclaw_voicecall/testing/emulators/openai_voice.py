@@ -34,10 +34,11 @@ class OpenAIVoiceEmulator(SessionEmulator):
 
     Fault options: `seconds` for `slow-start`, `transcription-late` and `expire` (which otherwise comes with the next
     event of the client); `error=False` for `expire` to close without the event; `message`, `param` and `code` for
-    `refuse-update`, and `static=True` to lose a call's audio format with it; `type`, `code` and `message` for `response-failed`; `count` for `late-deltas`; a close `code` for
-    `mid-sentence-close` and `sideband-drop`, which otherwise break off without one; `after`, the name of a server
-    event, for `sideband-drop` and `remote-hangup` (`response.created` unless told); `anyway=True` for `accept-500`
-    and `refer-500` to do all the same what was asked; `fresh_id=True` for `incoming-twice`.
+    `refuse-update`, and `static=True` to lose a call's audio format with it; `type`, `code` and `message` for
+    `response-failed`; `count` for `late-deltas`; a close `code` for `mid-sentence-close` and `sideband-drop`, which
+    otherwise break off without one; `after`, the name of a server event, for `sideband-drop` and `remote-hangup`
+    (`response.created` unless told); `anyway=True` for `accept-500` and `refer-500` to do all the same what was
+    asked; `fresh_id=True` for `incoming-twice`.
 
     Args:
         port: TCP port; 0 for any free one.
