@@ -29,7 +29,7 @@ from openclaw_voicecall.api.speech import SpeechEdge
 from openclaw_voicecall.checks.audible import LEAD, Rehearsal, judge_audio, short
 from openclaw_voicecall.checks.report import Finding, Report, Status, Subject, failure
 from openclaw_voicecall.checks.words import is_understood
-from openclaw_voicecall.errors import EngineMissing, VendorRejected, VendorUnavailable
+from openclaw_voicecall.errors import VendorRejected, VendorUnavailable
 from openclaw_voicecall.media.audio import FRAME_BYTES, FRAME_MS, seconds, silence
 from openclaw_voicecall.media.static import StaticDetector
 from openclaw_voicecall.session.modelkeeper import READY_LIMIT, REPLY_LIMIT
@@ -40,6 +40,8 @@ ANSWER_LIMIT = 8.0
 """Seconds after the last sound until the answer to it must have begun: the most patient turn detection takes most."""
 WORDS_LIMIT = 3.0
 """Seconds after that until the words that were heard must be there."""
+WHOLE_LIMIT = 90.0
+"""Seconds for everything."""
 LINE_SILENCE = 60.0
 """Seconds of silence that there are to send, more than is ever waited."""
 
@@ -54,6 +56,7 @@ _FIXES = (
     ("max_output_tokens", "correct maxOutputTokens in {section}, or leave it out"),
     ("transcription", "set transcriptionModel in {section} to one that the account has, or leave it out"),
     ("instructions", "look at realtime.instructions and responseSystemPrompt: they go to the model"),
+    ("voice", "set voice in {section} to one that the model has, or leave it out"),
     ("model", "set model in {section} to one that the account has, or leave it out"),
 )
 """What to do by what a refusal names, the most telling first."""
@@ -68,7 +71,7 @@ async def try_model(
 ) -> None:
     """Talk with a model; the report gets a line for each thing it can do, and the first that it cannot."""
     try:
-        async with opens() as model:
+        async with asyncio.timeout(WHOLE_LIMIT), opens() as model:
             began = time.monotonic()
             async with model.open_session(request) as session:
                 trial = _Trial(subject, session, rehearsal, began)
@@ -82,9 +85,10 @@ async def try_model(
             report.add(finding)
     except Exception as error:  # a check that breaks is a finding like any other
         finding = failure(
-            error, hop=subject.hop, name=subject.name, limit=READY_LIMIT, section=subject.section
+            error, hop=subject.hop, name=subject.name, limit=WHOLE_LIMIT, section=subject.section
         )
-        if isinstance(error, VendorRejected) and not isinstance(error, EngineMissing):
+        # For a wrong key, or too many requests, something else is to be done than for a setting.
+        if type(error) is VendorRejected:
             finding = replace(finding, fix=advice(str(error), subject.section))
         report.add(finding)
 
@@ -127,6 +131,8 @@ class _Trial:
         self._began = began
         self._ready_at = 0.0
         self._replies: dict[str, _Reply] = {}
+        self._before: frozenset[str] = frozenset()
+        """Replies that are no answer to anything."""
         self._noticed = False
         self._heard: list[str] = []
         self._settled = False
@@ -172,9 +178,9 @@ class _Trial:
         self._session.say(phrase, asked="phrase")
         if not await self._until(lambda: self._said.first > 0 or bool(self._said.status), REPLY_LIMIT):
             return self._subject.wrong(
-                "it is too slow",
+                "it says nothing in time",
                 f"no sound within {REPLY_LIMIT:g} s; a call waits no longer",
-                f"choose a faster model in {section}, or name another one in realtime.fallbacks",
+                f"choose a faster model in {section}{self._or_another}",
             )
         size = -1
         while not self._said.status and len(self._said.audio) > size:
@@ -188,7 +194,7 @@ class _Trial:
             return self._subject.wrong(
                 "its sound is noise",
                 "what comes is not in the format that was agreed, mu-law at 8000 Hz",
-                f"choose another model in {section}, or name one in realtime.fallbacks; a call would leave this one",
+                f"choose another model in {section}{self._or_another}; a call would leave this one",
             )
         finding = judge_audio(audio, said.first - began, phrase, self._subject)
         if finding.status is Status.FAILED or is_understood(phrase, said.text):
@@ -203,6 +209,7 @@ class _Trial:
         """It has to notice its own phrase from the line, understand it and answer."""
         phrase, section = self._rehearsal.phrase, self._subject.section
         audio = bytes(self._said.audio)
+        self._before = frozenset(self._replies)
         ended = await self._play(audio)
         await self._until(lambda: self._settled, WORDS_LIMIT)
         heard, answer = " ".join(self._heard), self._answer
@@ -211,8 +218,7 @@ class _Trial:
             return self._subject.wrong(
                 "it hears nothing",
                 f"{said}, and within {ANSWER_LIMIT:g} s it noticed no speech; there was no error either",
-                f"look at the turn detection in {section} (vadThreshold), and name another model in "
-                "realtime.fallbacks",
+                f"look at the settings of turn detection in {section}, or choose another model{self._or_another}",
             )
         if not heard:
             return self._subject.wrong(
@@ -232,11 +238,17 @@ class _Trial:
             return self._subject.wrong(
                 "it hears, and does not answer",
                 f'it understood "{short(heard)}", and no answer began within {ANSWER_LIMIT:g} s',
-                f"choose another model in {section}, or name one in realtime.fallbacks",
+                f"choose another model in {section}{self._or_another}",
             )
         took = (answer.first or time.monotonic()) - ended
         how = f"its answer begins after {took * 1000:.0f} ms" if answer.first else "it calls a tool"
         return self._subject.good(f'hears: "{short(heard)}"; {how}')
+
+    @property
+    def _or_another(self) -> str:
+        """What else helps; where the vendor keeps the audio, no other model can take over."""
+        fallback = ", or name one more in realtime.fallbacks"
+        return fallback if self._subject.section.startswith("realtime.") else ""
 
     @property
     def _said(self) -> _Reply:
@@ -245,8 +257,9 @@ class _Trial:
 
     @property
     def _answer(self) -> _Reply | None:
-        """The newest reply of its own."""
-        return next((reply for reply in reversed(self._replies.values()) if not reply.asked), None)
+        """The newest reply to what was played into it."""
+        replies = reversed(self._replies.items())
+        return next((reply for name, reply in replies if name not in self._before), None)
 
     def _broken_off(self, reply: _Reply) -> Finding:
         how = f"it ended as {reply.status}" if reply.status else f"for {REPLY_LIMIT:g} s nothing more came"

@@ -138,6 +138,7 @@ def configured_parts(registry: Registry, config: "VoiceCallConfig") -> Parts:
     name = config.provider
     spec = registry.find("carriers", name, setting="provider")
     carrier = Part(CARRIER, name, name, spec, config.carrier_settings(name))
+    _look_up(registry, config)
     if carrier.is_remote:
         return Parts(carrier, trunk=_trunk(registry, config, carrier), responders=_asked(registry, config))
     responders = _responders(registry, config)
@@ -157,6 +158,13 @@ def configured_parts(registry: Registry, config: "VoiceCallConfig") -> Parts:
         synthesizers=voices,
         responders=responders,
     )
+
+
+def _look_up(registry: Registry, config: "VoiceCallConfig") -> None:
+    """Names that are wrong keep the service from starting also where nobody uses them."""
+    for name in (config.streaming.provider, *config.streaming.fallbacks):
+        registry.find("transcribers", name, setting="streaming.provider")
+    registry.find("turn_detectors", config.turn_detection.provider, setting="turnDetection.provider")
 
 
 def _trunk(registry: Registry, config: "VoiceCallConfig", carrier: Part) -> Part | None:

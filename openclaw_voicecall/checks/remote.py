@@ -14,7 +14,7 @@ from openclaw_voicecall.api.realtime import RealtimeModel, RealtimeRequest, Remo
 from openclaw_voicecall.api.spec import Runtime
 from openclaw_voicecall.checks.audible import Rehearsal
 from openclaw_voicecall.checks.model import advice, try_model
-from openclaw_voicecall.checks.parts import MODEL, Part
+from openclaw_voicecall.checks.parts import MODEL, TRUNK, Part
 from openclaw_voicecall.checks.report import Finding, Report, Status, Subject, attempt
 from openclaw_voicecall.errors import VendorRejected
 
@@ -61,6 +61,11 @@ async def check_remote(
         The address for trunks, empty where it is not known.
     """
     address = [""]
+    if trunk is None:
+        text = (
+            f"{carrier.section}.trunk is empty: calls only come in, from a SIP trunk, and none can be placed"
+        )
+        report.add(Finding(hop=TRUNK, status=Status.SKIPPED, text=text))
 
     async def target() -> Finding:
         async with carrier.open(runtime) as line:

@@ -29,8 +29,8 @@ def doctor(invocation: Invocation, *, no_audible: bool, no_public: bool, fix: bo
     """Check everything that a call goes through.
 
     Configuration, keys, the public address, the number at the carrier, and by ear: the synthesizers speak, the
-    transcribers must hear it, the responders must answer in time. A line that is not green names the hop, the cause
-    and the fix. It costs a few seconds of the vendors' time.
+    transcribers must hear it, the responders must answer in time, and speech-to-speech models must do all three. A
+    line that is not green names the hop, the cause and the fix. It costs a few seconds of the vendors' time.
 
     A running service is asked to take part; without one this command listens in its place meanwhile.
 

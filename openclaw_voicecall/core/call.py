@@ -305,7 +305,8 @@ class Call:
         if isinstance(self._floor, LedFloor):
             self._floor.lose_model()
         if fact.instead:
-            for turn in self._floor.take_over():  # whoever talks on says what nobody heard, the greeting above all
+            # Whoever talks on says what nobody heard, the greeting above all.
+            for turn in self._floor.take_over():
                 self._agenda.review(turn, media_lost=True)
             self._agenda.add_apology(self._policy.apology)
         elif self._policy.respond:

@@ -13,7 +13,8 @@ from openclaw_voicecall.session.modelline import ModelLine, Opens
 
 HOP: Final = "model"
 ATTEMPTS: Final = 2
-"""Times a model is opened again before the next one is asked: once if it refuses us, never for a wrong key."""
+"""Times a model is opened again before the next one is asked: once if it refuses us or is late, never for a wrong
+key."""
 REOPEN_AFTER: Final = 0.1
 """Seconds before the first new attempt; the second waits twice as long."""
 STEADY: Final = 30.0
@@ -22,6 +23,8 @@ READY_LIMIT: Final = 5.0
 """Seconds a session may take to be ready."""
 READY_PATIENCE: Final = 3.0
 """The same while the far party waits for a sound."""
+READY_AGAIN: Final = 2.0
+"""The same after another session was not ready in time: within 6 s the far party has to hear a voice, whosever."""
 REPLY_LIMIT: Final = 3.5
 """Seconds that a reply may take to its first sound, and between two pieces of it."""
 LOOK_EVERY: Final = 0.1
@@ -101,6 +104,8 @@ class SessionKeeper:
         self._wishes: list[Callable[[RealtimeSession], None]] = []
         self._due: float | None = None
         self._given_up: asyncio.Future[str] | None = None
+        self._hurries = False
+        """Whether the session before was not ready in time."""
 
     @property
     def is_ready(self) -> bool:
@@ -158,6 +163,7 @@ class SessionKeeper:
             except Exception as error:  # a plugin's bug must not leave the caller without an answer either
                 detail = why_failed(error)
                 allowed = _attempts(error)
+                self._hurries = self._hurries or isinstance(error, NotReady)
                 left = isinstance(error, CallIsGone) and self._supply.there is not None and self.is_ready
             finally:
                 await self._hang_up()
@@ -202,6 +208,7 @@ class SessionKeeper:
         def take(line: ModelLine, event: RealtimeEvent) -> None:
             if isinstance(event, SessionReady):
                 line.ready = True
+                self._hurries = False
                 self._supply.rotation.worked(link)
                 self._tell(link, "model-ready")
                 if self._due is not None:
@@ -225,9 +232,10 @@ class SessionKeeper:
     def _require_life(self, line: ModelLine) -> None:
         """Raises `VendorTimeout` when the session does not do what it has to."""
         now = self._clock.monotonic()
-        patience = READY_LIMIT if self._due is None else READY_PATIENCE
+        waited_for = READY_AGAIN if self._hurries else READY_PATIENCE
+        patience = READY_LIMIT if self._due is None else waited_for
         if not line.ready and now - line.began > patience:
-            raise VendorTimeout("the session is not ready in time", operation="talk")
+            raise NotReady("the session is not ready in time", operation="talk")
         if line.ready and self._due is not None and now >= self._due:
             raise VendorTimeout(f"no sound within {REPLY_LIMIT:g} s", operation="talk")
 
@@ -262,4 +270,8 @@ def _attempts(error: Exception) -> int:
     """How often a session that failed like this is opened again."""
     if isinstance(error, VendorAuthError):
         return 0
-    return 1 if isinstance(error, VendorRejected) else ATTEMPTS
+    return 1 if isinstance(error, VendorRejected | NotReady) else ATTEMPTS
+
+
+class NotReady(VendorTimeout):
+    """A session takes too long to be ready."""

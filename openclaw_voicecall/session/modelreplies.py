@@ -15,8 +15,8 @@ from openclaw_voicecall.session.modelsounds import ModelVoice, Sound
 from openclaw_voicecall.session.modeltools import ToolBench
 from openclaw_voicecall.session.modelturns import Reply, Stretch, Turn
 
-SAID_A_SECOND: Final = 15.0
-"""Characters that a voice says in a second, about."""
+SAID_A_SECOND: Final = 20.0
+"""Characters that a voice says in a second, at most."""
 
 
 class Playback(Protocol):
@@ -218,7 +218,8 @@ class Replies:
 
         def done(text: str, carried_out: bool) -> None:
             turn.working -= 1
-            silent = carried_out and (turn.sounded or turn.tools.last is None)  # keys are pressed without a word
+            # Keys are pressed without a word; who hangs up or hands over says so.
+            silent = carried_out and (turn.sounded or turn.tools.last is None)
             wants_words = not turn.closed and not silent
             name = self._follow_up(turn, reply) if wants_words else ""
             self._keeper.do(
@@ -256,6 +257,7 @@ class Replies:
         return turn
 
     def _ask(self, turn: Turn) -> None:
+        turn.replies.clear()
         act, name = turn.act, self._await_reply(turn)
         turn.tries += 1
         if act is not None:
@@ -319,8 +321,12 @@ class Replies:
             stretch.sound.end()
 
     def _fail(self, turn: Turn, detail: str) -> None:
-        data = {"hop": HOP, "provider": "reply", "detail": detail, "action": "the caller is told"}
-        self._note("vendor-failed", data)
+        again = turn.may_be_asked_again
+        action = "asked for again" if again else "the caller is told"
+        self._note("vendor-failed", {"hop": HOP, "provider": "reply", "detail": detail, "action": action})
+        if again:
+            self._ask(turn)
+            return
         self._close(turn)
         self._post(e.ResponseFailed(turn.number, detail))
 

@@ -9,7 +9,7 @@ from openclaw_voicecall.api.turntools import TurnTools
 from openclaw_voicecall.session.modelsounds import Sound
 
 TRIES: Final = 6
-"""Sessions that are asked for a fixed text before it counts as failed."""
+"""Times that a fixed text is asked for before it counts as failed."""
 TOLD_EVERY: Final = 24
 """Characters of text that may be unknown to the core while more are written: sound is far behind them."""
 
@@ -77,8 +77,8 @@ class Turn:
 
     @property
     def may_be_asked_again(self) -> bool:
-        """Whether another session is to be asked for it, should this one break off: nobody would notice."""
-        return self.fixed and not self.replies and self.tries < TRIES
+        """Whether it is to be asked for again, should it fail or the session break off: nobody would notice."""
+        return self.fixed and not self.sounded and self.tries < TRIES
 
     @property
     def is_complete(self) -> bool:

@@ -173,6 +173,6 @@ class RemoteLegs:
         except VendorRejected as error:
             if self._leg == leg and not self.are_the_call:
                 self._there.clear()
-                # Of a call that is gone the carrier knows, and asks by itself how to go on, unless it goes on after all.
+                # Where the call is gone the carrier asks by itself how to go on; but it may go on all the same.
                 self._again(ASKED_WITHIN if isinstance(error, CallIsGone) else 0.0)
             raise

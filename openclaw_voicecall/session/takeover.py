@@ -44,6 +44,8 @@ class Takeover:
         """How many streams there had been when the carrier was last told to open one."""
         self._ended = asyncio.Event()
         self._renewing = False
+        self._asking = False
+        """Whether the carrier was told to ask how to go on, and has not done so."""
         self._hurry = asyncio.Event()
         self._gave_up = False
         self._failed: e.TranscriptionFailed | e.UtteranceFailed | None = None
@@ -125,10 +127,12 @@ class Takeover:
         if isinstance(event, e.UtteranceFailed) and event.partly and not self._breaks_off_again(view):
             return False
         self._failed = event
+        ears = session.parts.listening
+        listens = ears.hop if ears is not None else "transcriber"
         session.note(
             "takeover",
             {
-                "hop": "transcriber" if isinstance(event, e.TranscriptionFailed) else "synthesizer",
+                "hop": listens if isinstance(event, e.TranscriptionFailed) else "synthesizer",
                 "detail": "the carrier speaks and listens from here on",
                 "why": event.detail,
             },
@@ -151,6 +155,7 @@ class Takeover:
         Args:
             lost: Whether nobody meant it to end.
         """
+        self._asking = False
         if self.stream is not None:
             if self._session.media_socket is not None:
                 self._session.media_socket()
@@ -248,6 +253,7 @@ class Takeover:
         asked = self._asked_after == streams or self._streams > streams
         away = self._session.call.snapshot().transferring or self.by_turns or self._failed is not None
         if not (asked or away):
+            self._asking = True
             await self._give_up_stream("the audio cannot be used")
 
     async def _give_up_stream(self, why: str) -> None:
@@ -281,6 +287,8 @@ class Takeover:
         session = self._session
         if isinstance(event, e.TranscriptionFailed):
             await self._both_quiet()
+        if self._asking:
+            return  # told twice, it would cut off what it was answered the first time
         try:
             await session.parts.carrier.take_over(session.leg)
         except (VendorError, OSError) as error:

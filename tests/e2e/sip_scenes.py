@@ -25,6 +25,8 @@ from openclaw_voicecall.testing.emulators.twilio_phone import AUDIBLE, RATE
 from openclaw_voicecall.testing.ports import free_port
 
 CALL_LIMIT = 50.0
+CROWD = 8
+"""Calls on one line at a time: all that is heard in them goes through one process of the test."""
 TRACING = {"workflowName": "front office", "metadata": {"desk": "1"}}
 
 _AUDIBLE = bytes((~code & 0x7F) >= AUDIBLE for code in range(256))
@@ -113,6 +115,7 @@ class SipPlace:
     mind: Mind
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by the call that is to meet a fault."""
+    crowd: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CROWD))
 
     def talk(self, *questions: tuple[str, str], stays: bool = False, first: str = GREETING) -> Script:
         """Somebody who asks until each question is answered, and hangs up then.
@@ -148,19 +151,22 @@ class SipPlace:
             fault: Befalls this call at OpenAI.
             **options: Of the fault; `refer` is the phone's, and `number` theirs.
         """
-        phone_options = {key: options.pop(key) for key in ("refer", "refer_pause", "headers") if key in options}
+        phone_options = {
+            key: options.pop(key) for key in ("refer", "refer_pause", "headers") if key in options
+        }
         number = options.pop("number", None) or some_number()
-        async with trunk_phone(self.line, person, from_number=number, **phone_options) as phone:
+        async with self.crowd, trunk_phone(self.line, person, from_number=number, **phone_options) as phone:
 
             async def whole() -> None:
                 if await phone.dial() == 200:
                     await phone.finished()
 
             try:
-                async with asyncio.timeout(CALL_LIMIT):
-                    await self._meeting(fault, options, whole)
+                await self._meeting(fault, options, whole)
             except Exception as error:
-                raise await self._explained(error, number, bytes(phone.heard) if phone.person else b"") from error
+                raise await self._explained(
+                    error, number, bytes(phone.heard) if phone.person else b""
+                ) from error
             answered = phone.status == 200
             return await self._held(
                 number,
@@ -223,7 +229,7 @@ class SipPlace:
         whole: Callable[[], Awaitable[None]],
     ) -> SipHeld:
         try:
-            async with asyncio.timeout(CALL_LIMIT):
+            async with self.crowd:
                 await self._meeting(fault, options, whole)
         except Exception as error:
             heard = bytes(calls[0].line.heard) if calls and calls[0].answered else b""
@@ -246,7 +252,7 @@ class SipPlace:
             before = vendor.taken.count(fault)
             if fault:
                 vendor.fail_next(fault, **options)
-            holding = asyncio.ensure_future(whole())
+            holding = asyncio.ensure_future(asyncio.wait_for(whole(), CALL_LIMIT))
             try:
                 while fault and not holding.done() and vendor.taken.count(fault) < before + times:
                     await asyncio.wait({holding}, timeout=0.02)
@@ -263,19 +269,23 @@ class SipPlace:
         async with asyncio.timeout(20):
             record = await self.record(number)
         journal = await self.client.journal(record["callId"])
-        return SipHeld(self.line, number, record, journal, legs=self.legs(number), **sides)
+        legs = self.legs(number, record["callId"])
+        return SipHeld(self.line, number, record, journal, legs=legs, **sides)
 
-    def legs(self, number: str) -> list[VendorCall]:
-        """The call with this number as OpenAI has it."""
+    def legs(self, number: str, call_id: str = "") -> list[VendorCall]:
+        """The call with this number, or with this id in its trace, as OpenAI has it."""
         return [
             call
             for call in self.line.model.calls.all
             if any(name == "From" and number in value for name, value in call.headers)
+            or any(body["tracing"]["group_id"] == call_id for body in call.accepts)
         ]
 
     async def _explained(self, error: Exception, number: str, heard: bytes) -> AssertionError:
         records = [
-            record for record in await self.client.list_calls(limit=200) if number in (record["from"], record["to"])
+            record
+            for record in await self.client.list_calls(limit=200)
+            if number in (record["from"], record["to"])
         ]
         told: list[Any] = []
         for record in records:

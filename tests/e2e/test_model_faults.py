@@ -284,7 +284,15 @@ async def owned(on: Place) -> dict[str, Coroutine[Any, Any, Held]]:
         await phone.say(clip)
         await phone.listen()
 
-    return {"disclosed": on.ring(person)}
+    async def disclosed() -> Held:
+        async with on.opening:
+            return await on.ring(person)
+
+    async def patient(phone: Person) -> None:
+        await carrier_listens(phone, on.line)
+        phone.hang_up()
+
+    return {"disclosed": disclosed(), "never-ready": on.ring_into("no-session-updated", patient, times=0)}
 
 
 async def piped(on: Place) -> dict[str, Coroutine[Any, Any, Held]]:
@@ -580,6 +588,7 @@ def test_the_carrier_and_a_responder_go_on_when_no_model_is_left(held, name):
     assert call.lines[-2:] == [("caller", TIME), ("agent", NOON)]
     assert any(verb.startswith("<Gather") for verb in call.call.verbs)
     call.require_failure({"dead": "Connect", "wrong-key": "401"}[name], "given up")
+    assert [told["hop"] for told in call.words("takeover")] == ["model"]
     assert call.silence <= LONGEST_SILENCE
 
 
@@ -600,3 +609,13 @@ def test_a_pipeline_greets_where_no_model_can_be_reached(held):
     assert call.lines == [("agent", GREETING), ("caller", TIME), ("agent", NOON)]
     assert call.heard[-1] == NOON
     call.require_live_line()
+
+
+def test_a_vendor_that_sets_no_session_up_costs_neither_the_disclosure_nor_the_greeting(held):
+    call = held("never-ready")
+    assert call.agent_words[:2] == [DISCLOSURE, GREETING]
+    call.require_failure("not ready in time", "given up")
+    assert call.silence <= LONGEST_SILENCE
+    voices = [entry["elapsed"] for entry in call.journal if entry["event"] == "first-audio"]
+    assert voices[0] <= LONGEST_SILENCE, "a voice, not only a sound"
+    assert call.line.heard_wrong(call.call.line.heard) == []

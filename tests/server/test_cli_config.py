@@ -94,6 +94,33 @@ def test_check_names_the_file_the_provider_and_the_engines(file: Path) -> None:
     }
 
 
+def test_check_names_the_model_that_leads_the_calls_and_its_voice(tmp_path: Path) -> None:
+    realtime = {"enabled": True, "providers": {"openai": {"apiKey": "sk-test", "voice": "cedar"}}}
+    done = config("check", write(tmp_path, SETTINGS | {"realtime": realtime}))
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[1] == (
+        "using carrier local · model OpenAI gpt-realtime-2.1, voice cedar · responder a blue parrot"
+    )
+    realtime["fallbacks"] = ["pipeline"]
+    done = config("check", write(tmp_path, SETTINGS | {"realtime": realtime}))
+    assert " · transcriber " in done.stdout
+    over_sip = {"provider": "openai-sip", "openai-sip": {"apiKey": "sk-test"}}
+    done = config("check", write(tmp_path, SETTINGS | over_sip))
+    assert done.stdout.splitlines()[1] == (
+        "using carrier openai-sip · model gpt-realtime-2.1, voice marin · trunk twilio · responder a blue parrot"
+    )
+
+
+@pytest.mark.parametrize("section", ["streaming", "turnDetection"])
+def test_check_finds_a_name_that_nobody_registered_also_where_it_is_not_used(
+    tmp_path: Path, section: str
+) -> None:
+    settings = {"realtime": {"enabled": True}, section: {"provider": "cockatoo"}}
+    done = config("check", write(tmp_path, SETTINGS | settings))
+    assert done.exit_code == 78
+    assert "cockatoo" in done.stderr
+
+
 def test_check_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
     done = config("check", write(tmp_path, SETTINGS | {"maxDurationSeconds": "long"}))
     assert (done.exit_code, done.stdout) == (78, "")

@@ -1,6 +1,7 @@
-"""Calls that a speech-to-speech model leads, on virtual time: what is heard, what the model learns, what is recorded."""
+"""Calls that a speech-to-speech model leads, on virtual time: what is heard, told to the model, and recorded."""
 
 import asyncio
+from contextlib import asynccontextmanager
 from random import Random
 
 import pytest
@@ -41,7 +42,7 @@ async def test_the_greeting_waits_until_the_session_is_confirmed():
     async with led_call(CallPolicy(model_led=True, greeting="Good morning."), models=[model]) as rig:
         await asyncio.sleep(1.0)
         rig.model.emit(r.SessionReady())
-        await rig.until(lambda: rig.said())
+        await rig.until(rig.said)
         assert rig.said() == [("agent", "Good morning.", False)]
         assert rig.model.said == ["Good morning."]
 
@@ -150,7 +151,7 @@ async def test_a_session_that_breaks_in_mid_sentence_is_apologised_for_by_the_ne
 async def test_the_next_model_talks_when_the_first_cannot_be_reached():
     models = [ScriptedModel(failures=9), ScriptedModel()]
     async with led_call(CallPolicy(model_led=True, greeting="Good morning."), models=models) as rig:
-        await rig.until(lambda: rig.said())
+        await rig.until(rig.said)
         assert models[1].session.said == ["Good morning."]
 
 
@@ -164,7 +165,7 @@ async def test_who_has_no_model_left_is_said_goodbye_to():
 
 async def test_a_pipeline_goes_on_when_no_model_is_left():
     async with led_call(models=[ScriptedModel(failures=9)], pipeline=True, replies=["It is nine."]) as rig:
-        await rig.until(lambda: rig.said())
+        await rig.until(rig.said)
         await rig.until(lambda: rig.stt[0].streams)
         await rig.agent_quiet()
         await rig.caller_says("what time is it")
@@ -209,7 +210,7 @@ async def test_a_session_that_does_not_become_ready_is_replaced():
     model = ScriptedModel(ready=False)
     async with led_call(CallPolicy(model_led=True, greeting="Good morning."), models=[model]) as rig:
         model.ready = True
-        await rig.until(lambda: rig.said())
+        await rig.until(rig.said)
         assert len(model.sessions) == 2
         assert rig.far.speech[0][0] < 6.0
 
@@ -247,6 +248,49 @@ async def test_static_in_mid_call_falls_silent_at_once_and_is_no_words():
         assert len(rig.models[0].sessions) == 2
 
 
+async def test_sessions_that_are_never_ready_leave_nobody_without_a_voice():
+    policy = CallPolicy(model_led=True, greeting="Good morning.")
+    async with led_call(policy, models=[ScriptedModel(ready=False)], pipeline=True) as rig:
+        await rig.until(rig.said)
+        assert rig.said() == [("agent", "Good morning.", False)]
+        assert rig.far.speech[-1][0] < 6.0
+
+
+class MuteAtFirst(ScriptedModel):
+    """What its first session says is for the test to say."""
+
+    @asynccontextmanager
+    async def open_session(self, request):
+        async with super().open_session(request) as session:
+            session.speaks = len(self.sessions) > 1
+            yield session
+
+
+async def test_a_greeting_that_is_static_is_said_again_by_the_next_session():
+    policy = CallPolicy(model_led=True, greeting="Good morning.")
+    async with led_call(policy, models=[MuteAtFirst()]) as rig:
+        await rig.until(lambda: rig.model.said)
+        rig.model.reply("Good morning.", asked="turn-1-1", audio=NOISE)
+        await rig.until(rig.said)
+        assert rig.said() == [("agent", "Good morning.", False)]
+        assert len(rig.models[0].sessions) == 2
+        assert seconds_heard(rig) == pytest.approx(len(babble("Good morning.")) / 8000, abs=0.03)
+
+
+async def test_a_greeting_that_fails_is_asked_for_again():
+    policy = CallPolicy(model_led=True, greeting="Good morning.")
+    async with led_call(policy, models=[MuteAtFirst()]) as rig:
+        await rig.until(lambda: rig.model.said)
+        rig.model.speaks = True
+        rig.model.emit(
+            r.ReplyBegan("r9", "turn-1-1"), r.ReplyEnded("r9", "failed", "rate limit", asked="turn-1-1")
+        )
+        await rig.until(rig.said)
+        assert rig.said() == [("agent", "Good morning.", False)]
+        assert rig.words("vendor-failed")[0]["action"] == "asked for again"
+        assert len(rig.models[0].sessions) == 1
+
+
 async def test_keys_are_pressed_without_a_word_more():
     async with led_call() as rig:
         rig.model.hear("for the office press five")
@@ -266,7 +310,7 @@ async def test_keys_are_pressed_without_a_word_more():
 async def test_a_pipeline_says_the_greeting_that_no_model_could():
     policy = CallPolicy(model_led=True, greeting="Good morning.")
     async with led_call(policy, models=[ScriptedModel(failures=9)], pipeline=True) as rig:
-        await rig.until(lambda: rig.said())
+        await rig.until(rig.said)
         assert rig.said() == [("agent", "Good morning.", False)]
 
 
@@ -289,7 +333,7 @@ async def test_a_machine_gets_the_message_after_its_beep():
     policy = CallPolicy(model_led=True, greeting="Your parcel.", respond=False, hang_up_after_greeting=2.0)
     async with led_call(policy) as rig:
         rig.model.hear("Please leave a message after the tone.")
-        await rig.until(lambda: rig.said())
+        await rig.until(rig.said)
         tone = beep(500)
         for at in range(0, len(tone), 160):
             rig.far.frames(1, at // 8, tone[at : at + 160])
@@ -317,7 +361,7 @@ async def test_lines_that_have_to_be_heard_cannot_be_interrupted():
         await rig.until(lambda: rig.far.speech)
         assert rig.model.attention[-1] is False
         rig.model.emit(SpeechEdge(True), SpeechEdge(False), r.CallerSaid("c", "hey", final=True))
-        await rig.until(lambda: rig.said())
+        await rig.until(rig.said)
         assert not rig.far.clears
         await rig.until(lambda: rig.model.attention[-1] is True)
 

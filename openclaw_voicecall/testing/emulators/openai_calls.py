@@ -109,6 +109,11 @@ class Calls:
         """The vendor ends a call by itself."""
         await self._legs[call_id].hang_up()
 
+    async def refer(self, call_id: str, target: str) -> None:
+        """Somebody else with the key of the project has the call transferred."""
+        self._legs[call_id].call.refers.append(target)
+        await self._legs[call_id].refer(target)
+
     async def drop_sidebands(self, call_id: str) -> None:
         """The sockets that steer a call break off, and the call goes on."""
         talk = self._legs[call_id].talk
