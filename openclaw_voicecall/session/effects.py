@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 LONGEST_PAUSE = 60.0
 """Seconds between attempts to end a leg that the carrier does not end, at most."""
 
+ON_ITS_WAY = 0.25
+"""Seconds from the end of a sentence, as a vendor that plays it tells, until the far party has heard it."""
+
 DIAL_LIMIT = 45.0
 """Seconds to wait for the carrier's id of a leg before it is ended."""
 
@@ -110,6 +113,8 @@ async def _transfer(session: "CallSession", to: str, announce: str) -> None:
         session.note("transfer-refused", {"to": to, "detail": refusal})
         session.post(TransferFailed(refusal))
         return
+    if parts.remote is not None:
+        await asyncio.sleep(ON_ITS_WAY)
     told = {"announce": announce} if announce and parts.capabilities.announces else {}
     try:
         await parts.carrier.transfer(session.leg, to, caller_id=session.own_number, limit=limit, **told)
@@ -149,6 +154,8 @@ async def hang_up(session: "CallSession") -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DIAL_LIMIT):
             await session.leg_known.wait()
+    if session.parts.remote is not None:
+        await asyncio.sleep(ON_ITS_WAY)
     for failed, pause in enumerate(pauses() if session.carrier_call_id else ()):
         try:
             await session.parts.carrier.hang_up(session.leg)

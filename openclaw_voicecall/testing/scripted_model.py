@@ -96,7 +96,9 @@ class ScriptedModelSession:
         item = f"caller-{next(self._numbers)}"
         self.emit(SpeechEdge(True), SpeechEdge(False), r.CallerSaid(item, text, final=True))
 
-    def reply(self, text: str, *, asked: str = "", audio: bytes | None = None, ends: str = "completed") -> str:
+    def reply(
+        self, text: str, *, asked: str = "", audio: bytes | None = None, ends: str = "completed"
+    ) -> str:
         """The model says this, all at once. Returns the reply's id."""
         number = next(self._numbers)
         reply, item = f"reply-{number}", f"item-{number}"

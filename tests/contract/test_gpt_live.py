@@ -122,7 +122,9 @@ class Talk:
 @asynccontextmanager
 async def talking(emulator, *, voice=None, key=KEY, ready_limit=2.0, model="gpt-live-1", **request):
     owner = account(SecretStr(key), f"{emulator.url}/v1", section="realtime.providers.openai")
-    live = GptLiveModel(owner, Config(model, voice or "willow"), Clock(), pauses=PAUSES, ready_limit=ready_limit)
+    live = GptLiveModel(
+        owner, Config(model, voice or "willow"), Clock(), pauses=PAUSES, ready_limit=ready_limit
+    )
     asked = r.RealtimeRequest(call_id="c1", **{"instructions": "You answer the phone."} | request)
     async with live.open_session(asked) as session:
         talk = Talk(session)

@@ -46,7 +46,9 @@ class LedMachine(RuleBasedStateMachine):
         try:
             orders = self.call.receive(fact, self.now)
         except (RemoteProtocolError, LocalProtocolError):
-            assert (self.call.snapshot(), self.call.next_timer()) == (before, timer), "a refused fact did something"
+            assert (self.call.snapshot(), self.call.next_timer()) == (before, timer), (
+                "a refused fact did something"
+            )
             return False
         self.obey(orders)
         return True
@@ -95,9 +97,9 @@ class LedMachine(RuleBasedStateMachine):
 
     @rule(words=st.sampled_from(["", "yes please", "what time is it"]), final=st.booleans())
     def words_come(self, words, final):
-        if self.tell(e.TranscriptReceived(words, final)) and final and words:
-            if self.call.snapshot().leg is not Leg.ENDED:
-                self.finals.append(words)
+        told = self.tell(e.TranscriptReceived(words, final))
+        if told and final and words and self.call.snapshot().leg is not Leg.ENDED:
+            self.finals.append(words)
 
     @rule()
     def the_model_begins(self):
@@ -124,7 +126,9 @@ class LedMachine(RuleBasedStateMachine):
 
     @rule(share=st.sampled_from([0.4, 1.0]))
     def the_line_plays(self, share):
-        current = [n for n, turn in self.of_turn.items() if self.heard[n] < SECONDS and turn == max(self.turns)]
+        current = [
+            n for n, turn in self.of_turn.items() if self.heard[n] < SECONDS and turn == max(self.turns)
+        ]
         if not current or self.call.snapshot().agent is Agent.IDLE:
             return
         number = current[0]
