@@ -1,4 +1,4 @@
-"""Calls that a speech-to-speech model leads: whose reply is heard, who is answered, in which order lines are written."""
+"""Calls that a speech-to-speech model leads: whose reply is heard, who is answered, and in which order lines stand."""
 
 import pytest
 from line import Line
