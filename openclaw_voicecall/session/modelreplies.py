@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 from openclaw_voicecall.api import realtime as r
 from openclaw_voicecall.core import events as e
+from openclaw_voicecall.core.transcript import heard_prefix
 from openclaw_voicecall.media.audio import seconds
 from openclaw_voicecall.session.modelkeeper import HOP, SessionKeeper
 from openclaw_voicecall.session.modelline import ModelLine
@@ -141,6 +142,8 @@ class Replies:
             self._close(turn)
             for reply in turn.replies:
                 for stretch in reply.stretches.values():
+                    if not reply.ended:  # its words were written ahead of the sound that is missing now
+                        stretch.text = heard_prefix(stretch.text, seconds(stretch.sound.made), None)
                     self._tell(turn, stretch)
                     stretch.sound.end()
             if not turn.told:
@@ -306,7 +309,7 @@ class Replies:
         return reply.stretches[item]
 
     def _tell(self, turn: Turn, stretch: Stretch) -> None:
-        if stretch.told < len(stretch.text):
+        if stretch.told != len(stretch.text):
             stretch.told = len(stretch.text)
             self._post(e.UtteranceGrew(turn.number, stretch.utterance, stretch.text))
 

@@ -356,7 +356,7 @@ def by_turns(on: Place, first: str = "") -> Script:
             await first_heard(phone, on.line.agent, GREETING, since=0.0)
             await phone.say(clips[0])
         await carrier_listens(phone, on.line)
-        await first_heard(phone, on.line.agent, "Please go on.", since=0.0)
+        await phone.wait_for_agent(quiet=1.8)
         await phone.say(clips[-1])
         await first_heard(phone, on.line.agent, NOON)
         phone.hang_up()

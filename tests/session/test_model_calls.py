@@ -148,6 +148,21 @@ async def test_a_session_that_breaks_in_mid_sentence_is_apologised_for_by_the_ne
         assert rig.words("vendor-failed")[0]["hop"] == "model"
 
 
+async def test_words_whose_sound_never_came_are_not_in_the_record():
+    async with led_call() as rig:
+        rig.model.hear("tell me a story")
+        story = "Once upon a time there was a telephone line, and nobody knew where it went."
+        rig.model.emit(r.ReplyBegan("r1"), r.ReplyText("r1", "i1", story))
+        for at in range(0, 8000, 800):
+            rig.model.emit(r.ReplyAudio("r1", "i1", babble(story)[at : at + 800]))
+        await rig.until(lambda: rig.far.speech)
+        rig.model.fail()
+        await rig.until(lambda: rig.said()[-1:] == [("agent", LED.apology, False)])
+        [cut] = [text for speaker, text, _ in rig.said() if speaker == "agent" and text != LED.apology]
+        assert story.startswith(cut)
+        assert 5 < len(cut) < 25
+
+
 async def test_the_next_model_talks_when_the_first_cannot_be_reached():
     models = [ScriptedModel(failures=9), ScriptedModel()]
     async with led_call(CallPolicy(model_led=True, greeting="Good morning."), models=models) as rig:
