@@ -155,3 +155,40 @@ def test_a_transcriber_that_hears_no_words_is_doubted_once_and_ends_no_call():
     assert not any(isinstance(order, c.StartSaying) for order in later)
     line.asked(now=61.0)
     assert line.call.snapshot().failures == 0
+
+
+@pytest.mark.parametrize("lost", [e.TranscriptionFailed("deaf"), e.ModelLost("gone")])
+def test_who_talks_elsewhere_needs_nobody_of_ours(lost):
+    line = transferring()
+    assert line.at(6.0, e.MediaLost(), lost) == []
+    assert line.at(9.0, e.TransferAnswered()) == []
+    assert line.until(300.0) == []
+
+
+@pytest.mark.parametrize(
+    ("lost", "reason"),
+    [
+        (e.TranscriptionFailed("deaf"), EndReason.TRANSCRIPTION_FAILED),
+        (e.ModelLost("gone"), EndReason.RESPONSE_FAILED),
+    ],
+)
+def test_who_comes_back_where_nobody_is_left_is_told_goodbye(lost, reason):
+    line = transferring()
+    line.at(6.0, lost)
+    assert line.at(9.0, e.TransferFailed("busy")) == [c.StartSaying(2, POLICY.goodbye)]
+    line = transferring()
+    line.at(6.0, e.MediaLost(), lost)
+    assert line.at(9.0, e.TransferFailed("busy")) == [c.HangUp(reason)]
+
+
+def test_whom_nobody_of_ours_reaches_any_more_is_handed_over_at_once():
+    line = Line(CallPolicy(transferring="One moment.")).up().speaking("A long story.", finished=False)
+    assert c.TransferCall(HUMAN) in line.at(4.1, e.TransferRequested(HUMAN, at_once=True))
+
+
+def test_the_other_number_has_longer_to_answer_where_it_is_told_something_first():
+    line = Line().up()
+    line.at(1.0, e.TransferRequested(HUMAN, "x" * 100))
+    line.at(1.5, e.MediaLost())
+    assert line.until(1.0 + POLICY.transfer_limit + 9.9) == []
+    assert line.until(1.0 + POLICY.transfer_limit + 10.1) == [c.TakeBack()]
