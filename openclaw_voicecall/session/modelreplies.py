@@ -142,7 +142,8 @@ class Replies:
             self._close(turn)
             for reply in turn.replies:
                 for stretch in reply.stretches.values():
-                    if not reply.ended:  # its words were written ahead of the sound that is missing now
+                    # Words are written ahead of the sound, and some of that is missing now.
+                    if not reply.ended and self._stage.playback is None:
                         stretch.text = heard_prefix(stretch.text, seconds(stretch.sound.made), None)
                     self._tell(turn, stretch)
                     stretch.sound.end()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import asking
 from typed_traffic import require_typed
 from vendor_line import CALLER, OURS, SID, lines
 
@@ -55,25 +56,19 @@ class ModelLine:
 
     async def show(self, call_id: str) -> dict[str, Any]:
         """The call's record as it is now."""
-        shown = (await self.cli("show", call_id)).json
-        return shown.get("call", shown)
+        return await asking.show(self.service, call_id)
 
     async def record(self, call_id: str) -> dict[str, Any]:
         """The call's record, once it is closed."""
-        async with asyncio.timeout(20):
-            while not (record := await self.show(call_id))["endReason"]:
-                await asyncio.sleep(0.1)
-        return record
+        return await asking.closed(self.service, call_id)
 
     async def last_record(self) -> dict[str, Any]:
         """The newest call's record, once it is closed."""
-        calls = (await self.cli("calls", "--limit", "1")).json
-        return await self.record(calls[0]["callId"])
+        return await self.record(await asking.newest(self.service))
 
     async def journal(self, call_id: str) -> list[dict[str, Any]]:
         """The call's journal."""
-        shown = (await self.cli("show", call_id, "--journal")).json
-        return shown["journal"] if "journal" in shown else shown["entries"]
+        return await asking.journal(self.service, call_id)
 
     def heard(self, audio: bytes) -> list[str]:
         """What somebody heard in the right voice, as texts, in order."""

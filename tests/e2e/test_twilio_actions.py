@@ -17,7 +17,10 @@ DESK, ELSEWHERE, NOBODY = "+15550007001", "+15550007002", "+15550007003"
 GREETING = "Hello."
 SORRY = "Nobody is there. What now?"
 LONG = "I have a long list of things to tell you, and it takes a while."
-COMMON = {"inboundGreeting": GREETING, "phrases": {"transferFailed": SORRY}}
+COMMON = {
+    "inboundGreeting": GREETING,
+    "phrases": {"transferFailed": SORRY, "transferBusy": SORRY, "transferNoAnswer": SORRY},
+}
 ANSWERS = {
     "(They pressed the keys 4 2.)": "You pressed forty two.",
     "For sales press two.": [tool("send_digits", digits="2#")],

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import asking
+
 from openclaw_voicecall.testing.emulators.chat import ChatEmulator
 from openclaw_voicecall.testing.emulators.clips import ClipBook
 from openclaw_voicecall.testing.emulators.elevenlabs import ElevenLabsEmulator
@@ -68,18 +70,11 @@ class VendorLine:
 
     async def record(self, call_id: str) -> dict[str, Any]:
         """The call's record, once it is closed."""
-        async with asyncio.timeout(20):
-            while True:
-                shown = (await self.cli("show", call_id)).json
-                record = shown.get("call", shown)
-                if record["endReason"]:
-                    return record
-                await asyncio.sleep(0.1)
+        return await asking.closed(self.service, call_id)
 
     async def last_record(self) -> dict[str, Any]:
         """The newest call's record, once it is closed."""
-        calls = (await self.cli("calls", "--limit", "1")).json
-        return await self.record(calls[0]["callId"])
+        return await self.record(await asking.newest(self.service))
 
     def heard(self, audio: bytes) -> list[str]:
         """What somebody heard, as texts, in order; of what was cut only the words that were heard."""

@@ -61,7 +61,7 @@ test("all methods, the tool, the command and the service are registered by their
   t.after(() => delete globalThis[KEY]);
   const api = fakeApi(t);
   plugin.register(api);
-  const names = "initiate start continue continue.start continue.result speak dtmf end status".split(" ");
+  const names = "initiate start continue continue.start continue.result speak dtmf transfer end status".split(" ");
   assert.deepEqual(Object.keys(api.noted.methods), names.map((name) => `voicecall.${name}`));
   assert.equal(api.noted.methods["voicecall.status"].scope, "operator.read");
   assert.equal(api.noted.methods["voicecall.initiate"].scope, "operator.write");
@@ -176,7 +176,7 @@ test("the tool hands the order on, with whose it is, and returns what Python say
   assert.deepEqual(result.details, { callId: "c1" });
 });
 
-test("the tool is in the model's list, and names its six actions", (t) => {
+test("the tool is in the model's list, and names its seven actions", (t) => {
   const tool = toolOf(t);
   assert.equal(tool.catalogMode, "direct-only");
   assert.deepEqual(tool.parameters.properties.action.enum, [
@@ -184,12 +184,14 @@ test("the tool is in the model's list, and names its six actions", (t) => {
     "continue_call",
     "speak_to_user",
     "send_dtmf",
+    "transfer_call",
     "end_call",
     "get_status",
   ]);
   assert.deepEqual(Object.keys(tool.parameters.properties), [
     "action",
     "to",
+    "announce",
     "message",
     "mode",
     "dtmfSequence",

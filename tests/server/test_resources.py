@@ -37,6 +37,7 @@ async def test_what_is_opened_is_counted_and_what_is_closed_is_not():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 async def test_memory_and_children_are_told():
+    gc.collect()
     before = resources()
     block = bytearray(b"x") * 50_000_000
     with subprocess.Popen(["sleep", "60"]) as child:
