@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: call test test-hosts soak lint lint-style lint-format lint-types lint-layers format docs bench bench-local bench-twilio bench-model bench-agent clean help setup-call setup-test
+.PHONY: call test test-hosts test-models soak lint lint-style lint-format lint-types lint-layers format docs bench bench-local bench-twilio bench-model bench-agent clean help setup-call setup-test
 
 setup-call:
 	@sh .ci/setup call
@@ -26,6 +26,9 @@ test: setup-test ## Run the tests; ARGS go to pytest
 
 test-hosts: setup-test ## Run the tests inside the real OpenClaw and hermes-agent, which npm and pip install first
 	"$(BIN)/python" -m pytest --inside tests/inside -v $(ARGS)
+
+test-models: setup-test ## Run what can fail on calls of speech models, over media streams and SIP, module by module, five minutes
+	"$(BIN)/python" -m pytest --models tests/models -v $(ARGS)
 
 soak: setup-test ## Run the long tests, one after the other, about an hour; ARGS go to pytest
 	"$(BIN)/python" -m pytest --soak tests/soak -v -s $(ARGS)

@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 
 TIERS = frozenset({"static", "unit", "session", "contract", "server", "e2e", "faults", "inside", "soak"})
-ASKED_FOR = frozenset({"inside", "soak"})
+ASKED_FOR = frozenset({"inside", "models", "soak"})
 """Folders that are collected only with the option of their name."""
 WITHOUT_LOOP = frozenset({"static", "unit"})
 
@@ -33,6 +33,11 @@ class OutsideWorld(RuntimeError):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long tests too, see `make soak`")
+    parser.addoption(
+        "--models",
+        action="store_true",
+        help="run all that can fail on calls of speech models, see `make test-models`",
+    )
     parser.addoption(
         "--inside", action="store_true", help="run those inside of hosts too, see `make test-hosts`"
     )
