@@ -18,8 +18,8 @@ from aiohttp import WSMsgType, web
 
 from openclaw_voicecall.testing.emulators import openai_vad
 from openclaw_voicecall.testing.emulators.gpt_live_rules import DEFAULT_VOICE, check_event, check_start
+from openclaw_voicecall.testing.emulators.openai_checks import SessionRefused
 from openclaw_voicecall.testing.emulators.openai_replies import Cue, Reply
-from openclaw_voicecall.testing.emulators.openai_sessions import SessionRefused
 from openclaw_voicecall.testing.emulators.streams import pieces
 from openclaw_voicecall.testing.emulators.voices import babble
 

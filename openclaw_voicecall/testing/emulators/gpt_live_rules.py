@@ -9,7 +9,10 @@ from typing import Any, Final
 
 from openclaw_voicecall.testing.emulators.openai_checks import (
     Check,
+    SessionRefused,
+    allow_keys,
     anything,
+    check_type,
     kinds,
     list_of,
     number,
@@ -18,13 +21,8 @@ from openclaw_voicecall.testing.emulators.openai_checks import (
     one_of,
     or_null,
     pattern,
-    text_of,
-)
-from openclaw_voicecall.testing.emulators.openai_sessions import (
-    SessionRefused,
-    allow_keys,
-    check_type,
     required,
+    text_of,
     unsupported_value,
 )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import WSMsgType, web
 
 from openclaw_voicecall.testing.emulators import gpt_live_rules as rules
-from openclaw_voicecall.testing.emulators.openai_sessions import SessionRefused
+from openclaw_voicecall.testing.emulators.openai_checks import SessionRefused
 from openclaw_voicecall.testing.emulators.serving import Fault
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import WSMsgType, web
 
 from openclaw_voicecall.testing.emulators import openai_webhooks
-from openclaw_voicecall.testing.emulators.openai_checks import number, object_of, pattern
-from openclaw_voicecall.testing.emulators.openai_sessions import SessionRefused
+from openclaw_voicecall.testing.emulators.openai_checks import SessionRefused, number, object_of, pattern
 from openclaw_voicecall.testing.emulators.openai_sip import Call, SipLeg
 from openclaw_voicecall.testing.emulators.openai_talk import Talk
 from openclaw_voicecall.testing.emulators.openai_voice_sessions import (

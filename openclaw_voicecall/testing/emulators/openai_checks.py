@@ -1,23 +1,75 @@
 """Checks of JSON values that refuse in the words of OpenAI's Realtime API. Pure.
 
-Each maker gives a function of a value and its path that raises `SessionRefused`. No value may be null unless `or_null`
-says so: what is left out is left out, also where the OpenAI SDK's types are `Optional`.
+Some look at a value at once; makers, such as `object_of`, give a `Check` of which shapes are put together. No value may
+be null unless `or_null` says so: what is left out is left out, also where the OpenAI SDK's types are `Optional`.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from openclaw_voicecall.testing.emulators.openai_sessions import (
-    SessionRefused,
-    allow_keys,
-    check_type,
-    required,
-    unsupported_value,
-)
-
 Check = Callable[[Any, str], None]
 """Takes a value and its path; raises `SessionRefused`."""
+
+
+class SessionRefused(Exception):
+    """The vendor answers with an `error` event of these fields; nothing of the update is applied."""
+
+    def __init__(self, message: str, code: str | None, param: str | None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.param = param
+
+
+def required(holder: Mapping[str, Any], key: str, path: str) -> Any:
+    """The value of a key that must be there.
+
+    Raises:
+        SessionRefused: It is not.
+    """
+    if key not in holder:
+        raise SessionRefused(f"Missing required parameter: '{path}'.", "missing_required_parameter", path)
+    return holder[key]
+
+
+def allow_keys(holder: Mapping[str, Any], known: Sequence[str], path: str) -> None:
+    """See that there are no other keys than these.
+
+    Raises:
+        SessionRefused: There is one.
+    """
+    for key in holder:
+        if key not in known:
+            where = f"{path}.{key}" if path else key
+            raise SessionRefused(f"Unknown parameter: '{where}'.", "unknown_parameter", where)
+
+
+def check_type(value: Any, kind: type, path: str) -> None:
+    """See that a JSON value is of a Python type; a bool is no number, and a whole number is a float too.
+
+    Raises:
+        SessionRefused: It is not.
+    """
+    fits = isinstance(value, (float, int) if kind is float else kind)
+    if not fits or (isinstance(value, bool) and kind is not bool):
+        expected = {
+            dict: "an object",
+            list: "an array",
+            str: "a string",
+            bool: "a boolean",
+            int: "an integer",
+        }
+        wanted = expected.get(kind, "a decimal")
+        message = f"Invalid type for '{path}': expected {wanted}, but got {_kind(value)} instead."
+        raise SessionRefused(message, "invalid_type", path)
+
+
+def unsupported_value(value: Any, known: Sequence[str], path: str) -> SessionRefused:
+    """The refusal of a word that is none of those the vendor knows."""
+    words = [f"'{word}'" for word in known]
+    listed = " and ".join(words) if len(words) < 3 else f"{', '.join(words[:-1])}, and {words[-1]}"
+    return SessionRefused(f"Invalid value: '{value}'. Supported values are: {listed}.", "invalid_value", path)
 
 
 def of_type(kind: type) -> Check:
@@ -54,11 +106,17 @@ def map_of(inner: Check) -> Check:
     return check
 
 
-def list_of(inner: Check) -> Check:
-    """An array."""
+def list_of(inner: Check, *, at_least: int = 0) -> Check:
+    """An array of at least so many elements."""
 
     def check(value: Any, path: str) -> None:
         check_type(value, list, path)
+        if len(value) < at_least:
+            message = (
+                f"Invalid '{path}': empty array. Expected an array with minimum length {at_least}, "
+                "but got an empty array instead."
+            )
+            raise SessionRefused(message, "empty_array", path)
         for index, each in enumerate(value):
             inner(each, f"{path}[{index}]")
 
@@ -162,3 +220,20 @@ def all_of(*checks: Check) -> Check:
             each(value, path)
 
     return check
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int():
+            return "an integer"
+        case float():
+            return "a decimal"
+        case str():
+            return "a string"
+        case list():
+            return "an array"
+    return "an object"

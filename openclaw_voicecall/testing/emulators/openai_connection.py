@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import WSMsgType, web
 
-from openclaw_voicecall.testing.emulators import openai_sessions, openai_vad
-from openclaw_voicecall.testing.emulators.openai_sessions import SessionRefused
+from openclaw_voicecall.testing.emulators import openai_checks, openai_sessions, openai_vad
+from openclaw_voicecall.testing.emulators.openai_checks import SessionRefused
 from openclaw_voicecall.testing.emulators.openai_transcripts import Utterance, item_of, transcript_events
 from openclaw_voicecall.testing.emulators.serving import Fault
 
@@ -171,13 +171,13 @@ class Connection:
             return
         name, event_id = event.get("type"), event.get("event_id")
         try:
-            openai_sessions.check_type(event.get("event_id", ""), str, "event_id")
+            openai_checks.check_type(event.get("event_id", ""), str, "event_id")
             handle = self._handlers().get(str(name))
             if name == "transcription_session.update" and self._half_migrated:
                 handle = self._update
             if handle is None:
-                openai_sessions.required(event, "type", "type")
-                raise openai_sessions.unsupported_value(name, EVENTS, "type")
+                openai_checks.required(event, "type", "type")
+                raise openai_checks.unsupported_value(name, EVENTS, "type")
             await handle(event)
         except SessionRefused as refusal:
             await self._refuse(str(name), refusal, event_id)
@@ -218,9 +218,9 @@ class Connection:
         await self._send("session.updated", session=config)
 
     async def _append(self, event: dict[str, Any]) -> None:
-        encoded = openai_sessions.required(event, "audio", "audio")
-        openai_sessions.allow_keys(event, ("type", "event_id", "audio"), "")
-        openai_sessions.check_type(encoded, str, "audio")
+        encoded = openai_checks.required(event, "audio", "audio")
+        openai_checks.allow_keys(event, ("type", "event_id", "audio"), "")
+        openai_checks.check_type(encoded, str, "audio")
         try:
             audio = base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError):
@@ -279,7 +279,7 @@ class Connection:
                 await self._commit(edge.at)
 
     async def _commit_by_client(self, event: dict[str, Any]) -> None:
-        openai_sessions.allow_keys(event, ("type", "event_id"), "")
+        openai_checks.allow_keys(event, ("type", "event_id"), "")
         self._session.commits += 1
         end = len(self._session.audio)
         milliseconds = (end - self._begin) / openai_vad.BYTES_PER_MS
@@ -294,7 +294,7 @@ class Connection:
         await self._commit(end)
 
     async def _clear(self, event: dict[str, Any]) -> None:
-        openai_sessions.allow_keys(event, ("type", "event_id"), "")
+        openai_checks.allow_keys(event, ("type", "event_id"), "")
         if self._vad is not None:
             self._vad.restart()
         self._begin, self._item = len(self._session.audio), ""

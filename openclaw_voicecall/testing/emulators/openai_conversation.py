@@ -10,20 +10,18 @@ from typing import Any, Final
 
 from openclaw_voicecall.testing.emulators.openai_checks import (
     Check,
+    SessionRefused,
     all_of,
+    allow_keys,
     anything,
+    check_type,
     kinds,
     list_of,
     object_of,
     of_type,
     one_of,
-    text_of,
-)
-from openclaw_voicecall.testing.emulators.openai_sessions import (
-    SessionRefused,
-    allow_keys,
-    check_type,
     required,
+    text_of,
 )
 from openclaw_voicecall.testing.emulators.voices import CHARACTER
 

@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 
 from openclaw_voicecall.media.g711 import alaw_to_ulaw, pcm_to_ulaw
-from openclaw_voicecall.testing.emulators import openai_sessions, openai_voice_sessions
+from openclaw_voicecall.testing.emulators import openai_checks, openai_voice_sessions
+from openclaw_voicecall.testing.emulators.openai_checks import SessionRefused
 from openclaw_voicecall.testing.emulators.openai_conversation import checked_item
-from openclaw_voicecall.testing.emulators.openai_sessions import SessionRefused
 from openclaw_voicecall.testing.emulators.openai_talk import Talk
 from openclaw_voicecall.testing.emulators.openai_voice_records import UnjustRefusal
 from openclaw_voicecall.testing.emulators.serving import Fault
@@ -48,11 +48,11 @@ class Orders:
             SessionRefused: The vendor does not.
         """
         name = event.get("type")
-        openai_sessions.check_type(event.get("event_id", ""), str, "event_id")
+        openai_checks.check_type(event.get("event_id", ""), str, "event_id")
         handle = self._handlers().get(str(name))
         if handle is None:
-            openai_sessions.required(event, "type", "type")
-            raise openai_sessions.unsupported_value(name, EVENTS, "type")
+            openai_checks.required(event, "type", "type")
+            raise openai_checks.unsupported_value(name, EVENTS, "type")
         await handle(event)
 
     def _handlers(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[None]]]:
@@ -151,7 +151,7 @@ class Orders:
         await self._talk.send("conversation.item.retrieved", item=item.wire())
 
     async def _create_response(self, event: dict[str, Any]) -> None:
-        openai_sessions.allow_keys(event, ("type", "event_id", "response"), "")
+        openai_checks.allow_keys(event, ("type", "event_id", "response"), "")
         asked = event.get("response", {})
         openai_voice_sessions.check_response(
             asked, self._session.config, audio_made=self._session.audio_made, prompts=self._emulator.prompts
@@ -172,8 +172,8 @@ class Orders:
         await self._talk.respond("asked", asked)
 
     async def _cancel(self, event: dict[str, Any]) -> None:
-        openai_sessions.allow_keys(event, ("type", "event_id", "response_id"), "")
-        openai_sessions.check_type(event.get("response_id", ""), str, "response_id")
+        openai_checks.allow_keys(event, ("type", "event_id", "response_id"), "")
+        openai_checks.check_type(event.get("response_id", ""), str, "response_id")
         active = self._talk.active_response
         if not active or event.get("response_id", active) != active:
             message = "Cancellation failed: no active response found"
@@ -187,9 +187,9 @@ def decoded(event: Mapping[str, Any]) -> bytes:
     Raises:
         SessionRefused: It has none.
     """
-    encoded = openai_sessions.required(event, "audio", "audio")
-    openai_sessions.allow_keys(event, ("type", "event_id", "audio"), "")
-    openai_sessions.check_type(encoded, str, "audio")
+    encoded = openai_checks.required(event, "audio", "audio")
+    openai_checks.allow_keys(event, ("type", "event_id", "audio"), "")
+    openai_checks.check_type(encoded, str, "audio")
     try:
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
@@ -205,4 +205,4 @@ def as_mulaw(audio: bytes, kind: str) -> bytes:
 
 
 def _bare(event: Mapping[str, Any]) -> None:
-    openai_sessions.allow_keys(event, ("type", "event_id"), "")
+    openai_checks.allow_keys(event, ("type", "event_id"), "")

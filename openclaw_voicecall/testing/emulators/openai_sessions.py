@@ -8,8 +8,24 @@ the SDK's documentation forbids, such as a prompt for `gpt-realtime-whisper`, is
 
 import copy
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
+
+from openclaw_voicecall.testing.emulators.openai_checks import (
+    Check,
+    SessionRefused,
+    allow_keys,
+    check_type,
+    kinds,
+    list_of,
+    number,
+    object_of,
+    of_type,
+    one_of,
+    or_null,
+    required,
+    text_of,
+)
 
 VAD_MODELS: Final = (
     "whisper-1",
@@ -34,19 +50,6 @@ _TURN_DETECTION: Final[Mapping[str, Mapping[str, Any]]] = {
     "server_vad": {"threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500},
     "semantic_vad": {"eagerness": "auto"},
 }
-
-Check = Callable[[Any, str], None]
-"""Takes a value and its path; raises `SessionRefused`."""
-
-
-class SessionRefused(Exception):
-    """The vendor answers with an `error` event of these fields; nothing of the update is applied."""
-
-    def __init__(self, message: str, code: str | None, param: str | None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
-        self.param = param
 
 
 def initial_input() -> dict[str, Any]:
@@ -87,138 +90,10 @@ def check_kind(wanted: Any, kind: str) -> None:
     Raises:
         SessionRefused: It is another, or none.
     """
-    _one_of("realtime", "transcription")(wanted, "session.type")
+    one_of("realtime", "transcription")(wanted, "session.type")
     if wanted != kind:
         message = f"Passing a {wanted} session update event to a {kind} session is not allowed."
         raise SessionRefused(message, "invalid_parameter", "session.type")
-
-
-def required(holder: Mapping[str, Any], key: str, path: str) -> Any:
-    """The value of a key that must be there.
-
-    Raises:
-        SessionRefused: It is not.
-    """
-    if key not in holder:
-        raise SessionRefused(f"Missing required parameter: '{path}'.", "missing_required_parameter", path)
-    return holder[key]
-
-
-def allow_keys(holder: Mapping[str, Any], known: Sequence[str], path: str) -> None:
-    """See that there are no other keys than these.
-
-    Raises:
-        SessionRefused: There is one.
-    """
-    for key in holder:
-        if key not in known:
-            where = f"{path}.{key}" if path else key
-            raise SessionRefused(f"Unknown parameter: '{where}'.", "unknown_parameter", where)
-
-
-def check_type(value: Any, kind: type, path: str) -> None:
-    """See that a JSON value is of a Python type; a bool is no number, and a whole number is a float too.
-
-    Raises:
-        SessionRefused: It is not.
-    """
-    fits = isinstance(value, (float, int) if kind is float else kind)
-    if not fits or (isinstance(value, bool) and kind is not bool):
-        expected = {
-            dict: "an object",
-            list: "an array",
-            str: "a string",
-            bool: "a boolean",
-            int: "an integer",
-        }
-        wanted = expected.get(kind, "a decimal")
-        message = f"Invalid type for '{path}': expected {wanted}, but got {_kind(value)} instead."
-        raise SessionRefused(message, "invalid_type", path)
-
-
-def unsupported_value(value: Any, known: Sequence[str], path: str) -> SessionRefused:
-    """The refusal of a word that is none of those the vendor knows."""
-    words = [f"'{word}'" for word in known]
-    listed = " and ".join(words) if len(words) < 3 else f"{', '.join(words[:-1])}, and {words[-1]}"
-    return SessionRefused(f"Invalid value: '{value}'. Supported values are: {listed}.", "invalid_value", path)
-
-
-def _kind(value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int():
-            return "an integer"
-        case float():
-            return "a decimal"
-        case str():
-            return "a string"
-        case list():
-            return "an array"
-    return "an object"
-
-
-def _object(fields: Mapping[str, Check]) -> Check:
-    def check(value: Any, path: str) -> None:
-        check_type(value, dict, path)
-        allow_keys(value, tuple(fields), path)
-        for key, inner in value.items():
-            fields[key](inner, f"{path}.{key}")
-
-    return check
-
-
-def _one_of(*words: str) -> Check:
-    def check(value: Any, path: str) -> None:
-        check_type(value, str, path)
-        if value not in words:
-            raise unsupported_value(value, words, path)
-
-    return check
-
-
-def _of_type(kind: type) -> Check:
-    return lambda value, path: check_type(value, kind, path)
-
-
-def _or_null(inner: Check) -> Check:
-    def check(value: Any, path: str) -> None:
-        if value is not None:
-            inner(value, path)
-
-    return check
-
-
-def _number(kind: type, low: float, high: float) -> Check:
-    def check(value: Any, path: str) -> None:
-        check_type(value, kind, path)
-        if low <= value <= high:
-            return
-        word = "integer" if kind is int else "decimal"
-        side, short, bound = ("below minimum", "below_min", f">= {low}")
-        if value > high:
-            side, short, bound = ("above maximum", "above_max", f"<= {high}")
-        message = f"Invalid '{path}': {word} {side} value. Expected a value {bound}, but got {value} instead."
-        raise SessionRefused(message, f"{word}_{short}_value", path)
-
-    return check
-
-
-def _list_of(inner: Check, *, at_least: int = 0) -> Check:
-    def check(value: Any, path: str) -> None:
-        check_type(value, list, path)
-        if len(value) < at_least:
-            message = (
-                f"Invalid '{path}': empty array. Expected an array with minimum length {at_least}, "
-                "but got an empty array instead."
-            )
-            raise SessionRefused(message, "empty_array", path)
-        for index, item in enumerate(value):
-            inner(item, f"{path}[{index}]")
-
-    return check
 
 
 def _language(value: Any, path: str) -> None:
@@ -228,83 +103,65 @@ def _language(value: Any, path: str) -> None:
         raise SessionRefused(message, "invalid_value", path)
 
 
-def _prompt(value: Any, path: str) -> None:
-    check_type(value, str, path)
-    if len(value) > PROMPT_LENGTH:
-        message = (
-            f"Invalid '{path}': string too long. Expected a string with maximum length {PROMPT_LENGTH}, "
-            f"but got a string with length {len(value)} instead."
-        )
-        raise SessionRefused(message, "string_above_max_length", path)
-
-
 def _format(value: Any, path: str) -> None:
     check_type(value, dict, path)
     kind = required(value, "type", f"{path}.type")
-    _one_of("audio/pcm", "audio/pcmu", "audio/pcma")(kind, f"{path}.type")
+    one_of("audio/pcm", "audio/pcmu", "audio/pcma")(kind, f"{path}.type")
     # The companded formats have one rate, and no key for it; PCM must say its own, although there is one only.
     allow_keys(value, ("type", "rate") if kind == "audio/pcm" else ("type",), path)
     if kind == "audio/pcm":
-        _number(int, 24000, 24000)(required(value, "rate", f"{path}.rate"), f"{path}.rate")
+        number(int, 24000, 24000)(required(value, "rate", f"{path}.rate"), f"{path}.rate")
 
 
 _TURN_CHECKS: Final[Mapping[str, Check]] = {
-    "server_vad": _object(
+    "server_vad": object_of(
         {
-            "type": _of_type(str),
-            "threshold": _number(float, 0, 1),
-            "prefix_padding_ms": _number(int, 0, 10_000),
-            "silence_duration_ms": _number(int, 0, 10_000),
-            "create_response": _of_type(bool),
-            "interrupt_response": _of_type(bool),
-            "idle_timeout_ms": _or_null(_number(int, 5000, 30_000)),
+            "type": of_type(str),
+            "threshold": number(float, 0, 1),
+            "prefix_padding_ms": number(int, 0, 10_000),
+            "silence_duration_ms": number(int, 0, 10_000),
+            "create_response": of_type(bool),
+            "interrupt_response": of_type(bool),
+            "idle_timeout_ms": or_null(number(int, 5000, 30_000)),
         }
     ),
-    "semantic_vad": _object(
+    "semantic_vad": object_of(
         {
-            "type": _of_type(str),
-            "eagerness": _one_of("low", "medium", "high", "auto"),
-            "create_response": _of_type(bool),
-            "interrupt_response": _of_type(bool),
+            "type": of_type(str),
+            "eagerness": one_of("low", "medium", "high", "auto"),
+            "create_response": of_type(bool),
+            "interrupt_response": of_type(bool),
         }
     ),
 }
 
-
-def _turn_detection(value: Any, path: str) -> None:
-    check_type(value, dict, path)
-    kind = required(value, "type", f"{path}.type")
-    _one_of(*_TURN_CHECKS)(kind, f"{path}.type")
-    _TURN_CHECKS[kind](value, path)
-
-
-_TRANSCRIPTION_CHECK: Final = _object(
+_TRANSCRIPTION_CHECK: Final = object_of(
     {
-        "model": _one_of(*MODELS),
+        "model": one_of(*MODELS),
         "language": _language,
-        "languages": _list_of(_language, at_least=1),
-        "keywords": _list_of(_of_type(str)),
-        "prompt": _prompt,
-        "delay": _one_of("minimal", "low", "medium", "high", "xhigh"),
+        "languages": list_of(_language, at_least=1),
+        "keywords": list_of(of_type(str)),
+        "prompt": text_of(PROMPT_LENGTH),
+        "delay": one_of("minimal", "low", "medium", "high", "xhigh"),
     }
 )
 
-_SESSION: Final = _object(
+_SESSION: Final = object_of(
     {
-        "type": _of_type(str),
-        "include": _list_of(_one_of(LOGPROBS)),
-        "audio": _object(
+        "type": of_type(str),
+        "include": list_of(one_of(LOGPROBS)),
+        "audio": object_of(
             {
-                "input": _object(
+                "input": object_of(
                     {
                         "format": _format,
-                        "transcription": _or_null(_TRANSCRIPTION_CHECK),
-                        "noise_reduction": _or_null(
-                            _object(
-                                {"type": _one_of("near_field", "far_field"), "strength": _number(float, 0, 1)}
+                        "transcription": or_null(_TRANSCRIPTION_CHECK),
+                        "noise_reduction": or_null(
+                            object_of(
+                                {"type": one_of("near_field", "far_field"), "strength": number(float, 0, 1)}
                             )
                         ),
-                        "turn_detection": _or_null(_turn_detection),
+                        "turn_detection": or_null(kinds(_TURN_CHECKS)),
                     }
                 )
             }

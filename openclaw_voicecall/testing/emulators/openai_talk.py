@@ -11,10 +11,10 @@ from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from openclaw_voicecall.testing.emulators import openai_sessions, openai_vad
+from openclaw_voicecall.testing.emulators.openai_checks import SessionRefused
 from openclaw_voicecall.testing.emulators.openai_conversation import BYTES_PER_MS, Conversation, Item
 from openclaw_voicecall.testing.emulators.openai_replies import Cue, Reply
 from openclaw_voicecall.testing.emulators.openai_responses import FAULTS, Response, ResponseRecord
-from openclaw_voicecall.testing.emulators.openai_sessions import SessionRefused
 from openclaw_voicecall.testing.emulators.openai_transcripts import Utterance, transcript_events
 from openclaw_voicecall.testing.emulators.openai_voice_records import Line, VoiceSession, Watcher
 from openclaw_voicecall.testing.emulators.serving import Fault

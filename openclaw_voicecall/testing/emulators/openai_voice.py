@@ -14,8 +14,8 @@ from aiohttp import web
 from openclaw_voicecall.testing.emulators import openai_sessions, openai_voice_sessions
 from openclaw_voicecall.testing.emulators.clips import Recognizer
 from openclaw_voicecall.testing.emulators.openai_calls import Calls, problem
+from openclaw_voicecall.testing.emulators.openai_checks import SessionRefused
 from openclaw_voicecall.testing.emulators.openai_replies import Brain, Reply, Thinker
-from openclaw_voicecall.testing.emulators.openai_sessions import SessionRefused
 from openclaw_voicecall.testing.emulators.openai_talk import Talk
 from openclaw_voicecall.testing.emulators.openai_vad import has_speech
 from openclaw_voicecall.testing.emulators.openai_voice_connection import VoiceConnection

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import WSMsgType, web
 
+from openclaw_voicecall.testing.emulators.openai_checks import SessionRefused
 from openclaw_voicecall.testing.emulators.openai_connection import GIBBERISH, HOUR_IS_OVER
 from openclaw_voicecall.testing.emulators.openai_orders import Orders
-from openclaw_voicecall.testing.emulators.openai_sessions import SessionRefused
 from openclaw_voicecall.testing.emulators.openai_talk import Talk
 from openclaw_voicecall.testing.emulators.openai_voice_records import UnjustRefusal
 from openclaw_voicecall.testing.emulators.serving import Fault

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from openclaw_voicecall.testing.emulators.openai_checks import SessionRefused
 from openclaw_voicecall.testing.emulators.openai_conversation import Item
 from openclaw_voicecall.testing.emulators.openai_responses import ResponseRecord
-from openclaw_voicecall.testing.emulators.openai_sessions import SessionRefused
 
 
 class UnjustRefusal(SessionRefused):

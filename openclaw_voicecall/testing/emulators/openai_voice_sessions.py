@@ -9,11 +9,13 @@ import copy
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from openclaw_voicecall.testing.emulators import openai_sessions
+from openclaw_voicecall.testing.emulators import openai_checks, openai_sessions
 from openclaw_voicecall.testing.emulators.openai_checks import (
     Check,
+    SessionRefused,
     all_of,
     anything,
+    check_type,
     kinds,
     list_of,
     map_of,
@@ -23,10 +25,10 @@ from openclaw_voicecall.testing.emulators.openai_checks import (
     one_of,
     or_null,
     pattern,
+    required,
     text_of,
     word_or,
 )
-from openclaw_voicecall.testing.emulators.openai_sessions import SessionRefused, check_type, required
 
 REASONING_MODELS: Final = ("gpt-realtime-2.1", "gpt-realtime-2.1-mini", "gpt-realtime-2")
 MODELS: Final = (
@@ -96,7 +98,7 @@ def updated_session(
         SessionRefused: With the vendor's words, for the first thing that is wrong.
     """
     update = required(event, "session", "session")
-    openai_sessions.allow_keys(event, ("type", "event_id", "session"), "")
+    openai_checks.allow_keys(event, ("type", "event_id", "session"), "")
     check_type(update, dict, "session")
     openai_sessions.check_kind(required(update, "type", "session.type"), "realtime")
     _SESSION(update, "session")
