@@ -215,7 +215,6 @@ class ModelCall:
             clock=session.clock,
             go_on=go_on,
             remote=legs is not None,
-            joined=legs.wait_joined if legs is not None else None,
             left=left if legs is not None and legs.are_the_call else None,
         )
         outbound, policy = session.call.snapshot().outbound, session.call.policy

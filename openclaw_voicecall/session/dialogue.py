@@ -5,7 +5,7 @@ the caller may not interrupt it. A session that fails is opened again, then the 
 goes on or there is a goodbye; the far party is told each time, because the turn that was under way counts as failed.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from operator import methodcaller
 from typing import Any, Final
@@ -39,7 +39,6 @@ class Surroundings:
         deadlines: Get the deadline of each turn.
         go_on: Has others take over once the model is gone, for this reason; false where nobody can.
         remote: Whether a vendor has the audio itself.
-        joined: Returns once the audio is where the model can hear it.
         left: The leg is over, says the vendor that has the audio.
     """
 
@@ -52,7 +51,6 @@ class Surroundings:
     clock: Clock
     go_on: Callable[[str], bool]
     remote: bool = False
-    joined: Callable[[], Awaitable[None]] | None = None
     left: Callable[[], None] | None = None
 
 
@@ -169,8 +167,6 @@ class Dialogue:
 
     async def run(self) -> None:
         """Keep a session open until cancelled."""
-        if self._around.joined is not None:
-            await self._around.joined()
         await self._keeper.run()
 
     async def close(self) -> None:

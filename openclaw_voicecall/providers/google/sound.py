@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from openclaw_voicecall.media.g711 import pcm_to_ulaw, ulaw_to_pcm
 
 UP_RATE: Final = 16000
-DOWN_RATE: Final = 24000
 _HALF: Final = 16
 """Samples at 8 kHz that the filter looks back and ahead."""
 
