@@ -3,9 +3,9 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+from openclaw_voicecall.api.realtime import ModelTool
 from openclaw_voicecall.api.responder import EndCall, ResponseEvent, SendDtmf, Transfer, TurnRequest
 from openclaw_voicecall.config.numbers import normalise_number
 from openclaw_voicecall.core.dtmf import DTMF_DIGITS
@@ -40,17 +40,6 @@ _ACTIONS: Final[Mapping[str, tuple[str, str, str]]] = {
 """Name, what it does, its one argument and what that is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
-    """A tool as a model is told of it."""
-
-    name: str
-    """Letters, digits, underscore and dash, at most 64."""
-    description: str
-    parameters: dict[str, Any]
-    """JSON Schema of the arguments, an object."""
-
-
 class TurnTools:
     """The tools of one turn.
 
@@ -78,7 +67,7 @@ class TurnTools:
         self._now: list[ResponseEvent] = []
 
     @property
-    def functions(self) -> list[Function]:
+    def functions(self) -> list[ModelTool]:
         """All tools that are offered."""
         listed = [_function(name, tool.description, tool.parameters) for name, tool in self._tools.items()]
         for name in self.actions:
@@ -168,5 +157,6 @@ def _wire_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64]
 
 
-def _function(name: str, description: str, parameters: Mapping[str, Any]) -> Function:
-    return Function(name, description, dict(parameters) or {"type": "object", "properties": {}})
+def _function(name: str, description: str, parameters: Mapping[str, Any]) -> ModelTool:
+    schema = dict(parameters) or {"type": "object", "properties": {}}
+    return ModelTool(name=name, description=description, parameters=schema)

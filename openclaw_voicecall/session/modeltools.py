@@ -40,10 +40,7 @@ class ToolBench:
     @property
     def offered(self) -> tuple[ModelTool, ...]:
         """What the model is told of them."""
-        return tuple(
-            ModelTool(name=function.name, description=function.description, parameters=function.parameters)
-            for function in self.tools(0).functions
-        )
+        return tuple(self.tools(0).functions)
 
     def tools(self, turn: int) -> TurnTools:
         """The tools of one turn; each turn may use them a limited number of times."""
