@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from openclaw_voicecall.api.speech import Heard, SpeechEvent, TranscriptionStream
 from openclaw_voicecall.errors import VendorError, VendorTimeout
+from openclaw_voicecall.providers._events import Events
 from openclaw_voicecall.providers._socket import VendorSocket, open_socket
 
 logger = logging.getLogger(__name__)
@@ -97,46 +98,6 @@ class Listening(Protocol):
         ...
 
 
-class Events:
-    """What was heard and nobody has read yet, and then the end, which may be an error."""
-
-    def __init__(self) -> None:
-        self.over = False
-        """Whether the end was reached, though perhaps not read yet."""
-        self.readers = 0
-        """How many iterate just now."""
-        self._error: Exception | None = None
-        self._unread: deque[SpeechEvent] = deque()
-        self._changed = asyncio.Event()
-
-    def give(self, events: Iterable[SpeechEvent]) -> None:
-        """Add what was heard."""
-        self._unread.extend(events)
-        self._changed.set()
-
-    def end(self, error: Exception | None = None) -> None:
-        """End the iteration once all is read, with an error if there is one. The first end counts."""
-        if not self.over:
-            self.over, self._error = True, error
-            self._changed.set()
-
-    async def __aiter__(self) -> AsyncIterator[SpeechEvent]:
-        """Everything that is heard until the end. Raises the error that was the end."""
-        self.readers += 1
-        try:
-            while True:
-                while self._unread:
-                    yield self._unread.popleft()
-                if self._error is not None:
-                    raise self._error
-                if self.over:
-                    return
-                self._changed.clear()
-                await self._changed.wait()
-        finally:
-            self.readers -= 1
-
-
 @asynccontextmanager
 async def open_listening(
     url: str,
@@ -179,7 +140,7 @@ class ListeningStream:
         self._listening = listening
         self._limits = limits
         self._explained = explained
-        self._events = Events()
+        self._events: Events[SpeechEvent] = Events()
         self._socket: VendorSocket | None = None
         self._held: list[bytes] = []
         self._held_finish = False

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from openclaw_voicecall.api.clock import Clock
 from openclaw_voicecall.api.realtime import RealtimeEvent
 from openclaw_voicecall.errors import VendorError, VendorTimeout
+from openclaw_voicecall.providers._events import Events
 from openclaw_voicecall.providers._socket import VendorSocket, open_socket
 
 OPERATION: Final = "talk"
@@ -133,8 +134,7 @@ class TalkingSession:
         self._talk = talk
         self._clock = clock
         self._ready_limit = ready_limit
-        self._events: asyncio.Queue[RealtimeEvent | Exception | None] = asyncio.Queue()
-        self._over = False
+        self._events: Events[RealtimeEvent] = Events()
         self._socket: VendorSocket | None = None
         self._loop = asyncio.get_running_loop()
         self._alarm: asyncio.TimerHandle | None = None
@@ -165,18 +165,13 @@ class TalkingSession:
         """The result of a function."""
         self._do(lambda: self._talk.give_result(call, output, asked=asked, answer=answer))
 
-    async def __aiter__(self) -> AsyncIterator[RealtimeEvent]:
+    def __aiter__(self) -> AsyncIterator[RealtimeEvent]:
         """What happens, until the session is closed. Raises `VendorError` when the vendor fails or ends it."""
-        while (event := await self._events.get()) is not None:
-            if isinstance(event, Exception):
-                self._events.put_nowait(event)  # for whoever iterates again
-                raise event
-            yield event
-        self._events.put_nowait(None)
+        return aiter(self._events)
 
     async def close(self) -> None:
         """Say goodbye and close the socket."""
-        was_open = not self._over
+        was_open = not self._events.over
         self._end(None)
         try:
             if was_open and self._socket is not None and self._talk.goodbye:
@@ -190,7 +185,7 @@ class TalkingSession:
 
     def _do(self, act: Callable[[], None]) -> None:
         """Let the talk act. A failure ends the iteration: those who send audio cannot handle it."""
-        if self._over:
+        if self._events.over:
             return
         try:
             act()
@@ -245,7 +240,7 @@ class TalkingSession:
 
     def _pump(self) -> None:
         """Pass on what the talk has for the vendor and for us."""
-        if self._over:
+        if self._events.over:
             return
         if self._socket is not None and self._socket.close_code is None:  # else the reading side says why
             for message in self._talk.take_messages():
@@ -258,18 +253,14 @@ class TalkingSession:
             self._alarm = self._loop.call_later(max(0.0, at - self._clock.monotonic()), self._wake)
 
     def _pump_events(self) -> None:
-        if not self._over:
-            for event in self._talk.take_events():
-                self._events.put_nowait(event)
+        if not self._events.over:
+            self._events.give(self._talk.take_events())
 
     def _wake(self) -> None:
         self._alarm = None
         self._do(lambda: self._talk.wake(self._clock.monotonic()))
 
     def _end(self, error: Exception | None) -> None:
-        """End the iteration once all is read. The first end counts."""
-        if not self._over:
-            self._over = True
-            self._events.put_nowait(error)
-            if self._alarm is not None:
-                self._alarm.cancel()
+        self._events.end(error)
+        if self._alarm is not None:
+            self._alarm.cancel()

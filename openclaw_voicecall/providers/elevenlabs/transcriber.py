@@ -7,8 +7,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from openclaw_voicecall.api.speech import SpeechEvent, TranscriptionRequest, TranscriptionStream
 from openclaw_voicecall.errors import RemoteProtocolError, VendorError, VendorTimeout, VendorUnavailable
+from openclaw_voicecall.providers._events import Events
 from openclaw_voicecall.providers._http import socket_address
-from openclaw_voicecall.providers._listening import Events
 from openclaw_voicecall.providers._socket import VendorSocket, open_socket
 from openclaw_voicecall.providers.elevenlabs.account import VENDOR, Account
 from openclaw_voicecall.providers.elevenlabs.config import ElevenLabsScribeConfig
@@ -77,7 +77,7 @@ class ScribeStream:
         self._session = session
         self._answer_limit = answer_limit
         self._overdue: asyncio.TimerHandle | None = None
-        self._events = Events()
+        self._events: Events[SpeechEvent] = Events()
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def send(self, audio: bytes) -> None:

@@ -14,8 +14,8 @@ from typing import Final
 from openclaw_voicecall.api.clock import Clock
 from openclaw_voicecall.api.speech import SpeechEvent, TranscriptionRequest, TranscriptionStream
 from openclaw_voicecall.errors import VendorError, VendorTimeout, VendorUnavailable
+from openclaw_voicecall.providers._events import Events
 from openclaw_voicecall.providers._http import socket_address
-from openclaw_voicecall.providers._listening import Events
 from openclaw_voicecall.providers._socket import VendorSocket, open_socket
 from openclaw_voicecall.providers.openai.account import Account
 from openclaw_voicecall.providers.openai.config import OpenAITranscriberConfig
@@ -122,7 +122,7 @@ class OpenAIStream:
         self._settings = settings
         self._clock = clock
         self._limits = limits
-        self._events = Events()
+        self._events: Events[SpeechEvent] = Events()
         self._tasks: set[asyncio.Task[None]] = set()
         self._line = self._start()
         self._fresh: _Line | None = None

@@ -5,8 +5,7 @@ iteration, and a socket that closes is one, whatever its code.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +18,7 @@ from openclaw_voicecall.errors import (
     VendorTimeout,
     VendorUnavailable,
 )
+from openclaw_voicecall.providers._events import Events
 from openclaw_voicecall.providers._socket import VendorSocket
 from openclaw_voicecall.providers.openai.conversation import TALK, Phase, VoiceSession
 from openclaw_voicecall.providers.openai.refusals import VENDOR, without_keys
@@ -35,39 +35,6 @@ class VoiceLimits:
 
     ready: float = 5.0
     """From the first attempt to connect until the session must be ready."""
-
-
-class Happenings:
-    """What happened and nobody has read yet, and then the end, which may be an error."""
-
-    def __init__(self) -> None:
-        self.over = False
-        self._error: Exception | None = None
-        self._unread: deque[RealtimeEvent] = deque()
-        self._changed = asyncio.Event()
-
-    def give(self, events: Iterable[RealtimeEvent]) -> None:
-        """Add what happened."""
-        self._unread.extend(events)
-        self._changed.set()
-
-    def end(self, error: Exception | None = None) -> None:
-        """End the iteration once all is read, with an error if there is one. The first end counts."""
-        if not self.over:
-            self.over, self._error = True, error
-            self._changed.set()
-
-    async def __aiter__(self) -> AsyncIterator[RealtimeEvent]:
-        """Everything until the end. Raises the error that was the end."""
-        while True:
-            while self._unread:
-                yield self._unread.popleft()
-            if self._error is not None:
-                raise self._error
-            if self.over:
-                return
-            self._changed.clear()
-            await self._changed.wait()
 
 
 Connect = Callable[[], AbstractAsyncContextManager[VendorSocket]]
@@ -100,7 +67,7 @@ class VoiceLine:
         self._connect = connect
         self._limits = limits
         self._closed = closed
-        self._happenings = Happenings()
+        self._events: Events[RealtimeEvent] = Events()
         self._socket: VendorSocket | None = None
         self._task = asyncio.create_task(self._run())
         self._ticker = asyncio.create_task(self._tick())
@@ -131,17 +98,17 @@ class VoiceLine:
 
     def __aiter__(self) -> AsyncIterator[RealtimeEvent]:
         """What happens, until the session is closed. Raises `VendorError` when OpenAI fails or ends it."""
-        return aiter(self._happenings)
+        return aiter(self._events)
 
     async def close(self) -> None:
         """Close the socket; iterating ends."""
-        self._happenings.end()
+        self._events.end()
         for task in (self._task, self._ticker):
             task.cancel()
         await asyncio.gather(self._task, self._ticker, return_exceptions=True)
 
     def _do(self, act: Callable[[], None]) -> None:
-        if not self._happenings.over:
+        if not self._events.over:
             act()
             self._pump()
 
@@ -149,9 +116,9 @@ class VoiceLine:
         try:
             await self._serve()
         except VendorError as error:
-            self._happenings.end(error)
+            self._events.end(error)
         except Exception as error:  # a bug of ours must not leave the call without a voice
-            self._happenings.end(error)
+            self._events.end(error)
         finally:
             self._ticker.cancel()
 
@@ -172,10 +139,10 @@ class VoiceLine:
                     if error.status is None:
                         raise
                 finally:
-                    self._happenings.give(session.take_events())
+                    self._events.give(session.take_events())
                 limit.reschedule(None)
                 events, failure = await self._closed(_ended(socket))
-                self._happenings.give(events)
+                self._events.give(events)
                 raise failure
         except TimeoutError as error:
             raise VendorTimeout(
@@ -196,10 +163,10 @@ class VoiceLine:
                 for message in self._session.take_messages():
                     self._socket.send(message)
             except VendorError as error:
-                self._happenings.give(self._session.take_events())
-                self._happenings.end(error)
+                self._events.give(self._session.take_events())
+                self._events.end(error)
                 self._task.cancel()
-        self._happenings.give(self._session.take_events())
+        self._events.give(self._session.take_events())
 
 
 def _ended(socket: VendorSocket) -> VendorError:
