@@ -8,13 +8,15 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from openclaw_voicecall.api.carrier import MediaCodec, StreamStarted
 from openclaw_voicecall.calls.tokens import StreamPass
 from openclaw_voicecall.errors import CallNotFound, RemoteProtocolError
+from openclaw_voicecall.media.websocket import REFUSED
 from openclaw_voicecall.server.crowd import trust
 from openclaw_voicecall.server.keys import MANAGER, TOKENS
+from openclaw_voicecall.server.mediasocket import MediaSocket, accept
 from openclaw_voicecall.session.link import MediaLink
 from openclaw_voicecall.session.session import CallSession
 from openclaw_voicecall.session.streaming import carry_media
@@ -64,50 +66,37 @@ class MediaDoor:
             session = None
         if session is None or session.released:
             return web.Response(status=410, text="the call is over\n")
-        socket = web.WebSocketResponse(compress=False, max_msg_size=MESSAGE_LIMIT, timeout=2.0)
+        socket = accept(request, limit=MESSAGE_LIMIT)
         self._open += 1
         try:
-            await socket.prepare(request)
-            link = MediaLink(socket, abort=lambda: _abort(request))
-            await self._serve(socket, session, manager.engines.carriers[carrier].media_codec(), entry, link)
+            await self._serve(socket, session, manager.engines.carriers[carrier].media_codec(), entry)
         finally:
             self._open -= 1
-        return socket
+            await socket.close()
+        return web.Response()  # for aiohttp, which finds that the connection is gone
 
     async def _serve(
-        self,
-        socket: web.WebSocketResponse,
-        session: CallSession,
-        codec: MediaCodec,
-        entry: StreamPass,
-        link: MediaLink,
+        self, socket: MediaSocket, session: CallSession, codec: MediaCodec, entry: StreamPass
     ) -> None:
-        messages = _texts(socket)
         try:
             async with asyncio.timeout(self._start_limit):
-                started = await _await_start(codec, messages)
+                started = await _await_start(codec, socket)
         except (TimeoutError, RemoteProtocolError, StopAsyncIteration) as error:
             reason = str(error) or "no start in time"
             logger.warning("media stream of call %s refused: %s", entry.call_id, reason)
             session.note("media-refused", {"detail": reason})
-            await socket.close(code=1008, message=b"no valid start")
+            await socket.close(REFUSED, "no valid start")
             return
         leg = started.carrier_call_id
         if session.carrier_call_id and leg != session.carrier_call_id:
             logger.warning("media stream of call %s names another leg", entry.call_id)
             session.note("media-refused", {"detail": "the stream names another leg"})
-            await socket.close(code=1008, message=b"wrong call")
+            await socket.close(REFUSED, "wrong call")
             return
         if session.released:  # it ended while the stream began, so nobody would ever close this socket
-            await socket.close(message=b"the call is over")
+            await socket.close(reason="the call is over")
             return
-        await carry_media(session, codec, link, messages)
-
-
-def _abort(request: web.Request) -> None:
-    """Break the connection without another word."""
-    if request.transport is not None:
-        request.transport.abort()
+        await carry_media(session, codec, MediaLink(socket), socket)
 
 
 async def _await_start(codec: MediaCodec, messages: AsyncIterator[str | bytes]) -> StreamStarted:
@@ -116,12 +105,3 @@ async def _await_start(codec: MediaCodec, messages: AsyncIterator[str | bytes]) 
         for fact in codec.receive(message):
             if isinstance(fact, StreamStarted):
                 return fact
-
-
-async def _texts(socket: web.WebSocketResponse) -> AsyncIterator[str | bytes]:
-    """Messages until the socket closes or breaks."""
-    async for message in socket:
-        if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-            yield message.data
-        else:
-            return

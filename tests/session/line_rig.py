@@ -58,7 +58,7 @@ class Ear(FarEnd):
         """From now on nothing is taken and nothing sent, and what was sent ahead is played."""
         self.reads = False
 
-    async def send_str(self, text: str) -> None:
+    def take(self, text: str) -> None:
         """Play it, and note what of it can be heard."""
         if not self.reads:
             return
@@ -72,7 +72,7 @@ class Ear(FarEnd):
                     begins = starts + at / 8000
                     self.sounds.append((begins, begins + FRAME))
                     self.pieces.append((begins, audio[at : at + 160]))
-        await super().send_str(text)
+        super().take(text)
         if message["event"] == "clear":
             self.sounds = [(begins, ends) for begins, ends in self.sounds if begins < now]
             self.pieces = [(begins, piece) for begins, piece in self.pieces if begins < now]

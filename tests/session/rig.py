@@ -53,7 +53,7 @@ class FarEnd:
         self._marks: deque[tuple[str, asyncio.TimerHandle]] = deque()
         self._sequence = 0
 
-    async def send_str(self, text: str) -> None:
+    def take(self, text: str) -> None:
         message = json.loads(text)
         now = asyncio.get_running_loop().time()
         assert message["streamSid"] == SID
@@ -117,6 +117,29 @@ class FarEnd:
     def _echo(self, name: str) -> None:
         self._marks = deque(item for item in self._marks if item[0] != name)
         self.send(event="mark", mark={"name": name})
+
+
+class FarSocket:
+    """Our side of the stream to a far end."""
+
+    def __init__(self, far: FarEnd) -> None:
+        self._far = far
+        self._gone = asyncio.Event()
+        self.flowing = True
+        self.on_flow = lambda: None
+
+    def send(self, text: str) -> None:
+        self._far.take(text)
+
+    async def close(self) -> None:
+        await self._far.close()
+        self._gone.set()
+
+    async def wait_gone(self) -> None:
+        await self._gone.wait()
+
+    def abort(self) -> None:
+        self._gone.set()
 
 
 class ScriptedCarrier:
@@ -230,7 +253,7 @@ class Rig:
             )
         )
         self.media = asyncio.create_task(
-            carry_media(self.session, codec, MediaLink(self.far), self.far.messages())
+            carry_media(self.session, codec, MediaLink(FarSocket(self.far)), self.far.messages())
         )
 
 
