@@ -69,9 +69,11 @@ class Rechunker:
 
     def push(self, data: bytes) -> list[bytes]:
         """Take the next bytes and return every piece that is now whole."""
+        size = self._size
         if self._rest:
             data = self._rest + data
-        size = self._size
+        elif len(data) == size:
+            return [data]
         whole = len(data) - len(data) % size
         self._rest = data[whole:]
         return [data[start : start + size] for start in range(0, whole, size)]

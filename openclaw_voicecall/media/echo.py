@@ -111,20 +111,25 @@ class EchoGate:
 
     def clean(self, audio: bytes, now: float) -> bytes:
         """Caller audio that has just come, its echo turned down; as long as what was given."""
+        if len(audio) == FRAME_BYTES:
+            return self._clean(audio, now)
         out = []
         for at in range(0, len(audio), FRAME_BYTES):
             frame = audio[at : at + FRAME_BYTES]
-            level = rms_dbfs(frame)
-            self._levels.append(level)
-            slot = self._slot(now - (len(audio) - at - len(frame)) / SAMPLE_RATE)
-            if slot - self._sounded >= _LAGS:
-                # A voice that was heard while nothing played says nothing about what comes back next.
-                self._open, self._evidence = 0, 0.0
-            elif self._is_echo(level, slot):
-                self.removed += 1
-                frame = self._turned_down(frame, level)
-            out.append(frame)
-        return b"".join(out) if len(out) > 1 else out[0] if out else audio
+            out.append(self._clean(frame, now - (len(audio) - at - len(frame)) / SAMPLE_RATE))
+        return b"".join(out)
+
+    def _clean(self, frame: bytes, now: float) -> bytes:
+        level = rms_dbfs(frame)
+        self._levels.append(level)
+        slot = self._slot(now)
+        if slot - self._sounded >= _LAGS:
+            # A voice that was heard while nothing played says nothing about what comes back next.
+            self._open, self._evidence = 0, 0.0
+        elif self._is_echo(level, slot):
+            self.removed += 1
+            return self._turned_down(frame, level)
+        return frame
 
     def _slot(self, now: float) -> int:
         """The slot of a frame that has just come: frames that come late belong where they would have come in time."""

@@ -29,6 +29,14 @@ def is_audible(ulaw: bytes, threshold_dbfs: float = AUDIBLE_DBFS) -> bool:
     return audioop.rms(audioop.ulaw2lin(ulaw, 2), 2) > _amplitude(threshold_dbfs)
 
 
+def audible_seconds(ulaw: bytes) -> float:
+    """How much of mu-law audio can be heard, by frames of 20 ms."""
+    if len(ulaw) == FRAME_BYTES:
+        return FRAME_MS / 1000 if is_audible(ulaw) else 0.0
+    frames = (ulaw[at : at + FRAME_BYTES] for at in range(0, len(ulaw), FRAME_BYTES))
+    return sum(len(frame) / SAMPLE_RATE for frame in frames if is_audible(frame))
+
+
 @lru_cache(maxsize=32)
 def _amplitude(dbfs: float) -> float:
     return float(32768.0 * 10.0 ** (dbfs / 20.0))

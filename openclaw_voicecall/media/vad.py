@@ -82,7 +82,7 @@ class EnergyVad:
         groups = round(FLOOR_SECONDS * 1000 / _STEP_MS / _FLOOR_GROUP)
         self._assumed = groups // 2
         self._floors: deque[float] = deque([_QUIETEST_FLOOR] * self._assumed, maxlen=groups)
-        self._floor = _QUIETEST_FLOOR
+        self._set_floor(_QUIETEST_FLOOR)
         self._count = 0
         self._last_loud = 0
         self._sound_began = 0
@@ -103,36 +103,35 @@ class EnergyVad:
         found: list[tuple[bool, int]] = []
         for step in self._steps.push(audio):
             self._count += 1
-            level = max(rms_dbfs(step), _QUIETEST_FLOOR)
-            self._learn(level)
+            level = rms_dbfs(step)
+            level = max(level, _QUIETEST_FLOOR)
+            self._group.append(level)
+            if len(self._group) == _FLOOR_GROUP:
+                self._learn()
             self._window.append(level)
             if self._speaking:
-                if level >= self._stop_level():
+                if level >= self._stop_level:
                     self._last_loud = self._count
                 elif self._count - self._last_loud >= self._stop_steps:
                     self._speaking = False
                     found.append((False, self._last_loud))
-            elif level >= self._start_level():
+            elif level >= self._start_level:
                 if self._count - self._last_loud > self._start_steps:
                     self._sound_began = self._count - 1
                 self._last_loud = self._count
                 if self._is_speech():
                     self._speaking = True
                     found.append((True, max(self._sound_began, self._count - _LOOK_BACK)))
+        if not found:
+            return []
         rest = self._steps.pending
         return [
             Edge(speaking, ((self._count - at) * _STEP_BYTES + rest) / SAMPLE_RATE) for speaking, at in found
         ]
 
-    def _start_level(self) -> float:
-        return max(self._floor + self._rise, self._min)
-
-    def _stop_level(self) -> float:
-        return max(self._floor + self._rise / 2, self._min - self._rise / 2)
-
     def _is_speech(self) -> bool:
         """Whether the window holds enough sound, and uneven sound."""
-        threshold = self._start_level()
+        threshold = self._start_level
         levels = list(self._window)
         loud = [index for index, level in enumerate(levels) if level >= threshold]
         if len(loud) < self._start_steps:
@@ -143,12 +142,16 @@ class EnergyVad:
         needed = max(self._unevenness, _UNLEARNED_UNEVENNESS_DB) if self._assumed else self._unevenness
         return sum(changes) >= needed * len(changes)
 
-    def _learn(self, level: float) -> None:
-        self._group.append(level)
-        if len(self._group) == _FLOOR_GROUP:
-            if self._assumed:
-                self._assumed -= 1
-                self._floors.popleft()
-            self._floors.append(sorted(self._group)[_FLOOR_GROUP // 2])
-            self._group.clear()
-            self._floor = min(max(min(self._floors), _QUIETEST_FLOOR), _LOUDEST_FLOOR)
+    def _learn(self) -> None:
+        """Another tenth of a second was heard."""
+        if self._assumed:
+            self._assumed -= 1
+            self._floors.popleft()
+        self._floors.append(sorted(self._group)[_FLOOR_GROUP // 2])
+        self._group.clear()
+        self._set_floor(min(max(min(self._floors), _QUIETEST_FLOOR), _LOUDEST_FLOOR))
+
+    def _set_floor(self, floor: float) -> None:
+        self._floor = floor
+        self._start_level = max(floor + self._rise, self._min)
+        self._stop_level = max(floor + self._rise / 2, self._min - self._rise / 2)

@@ -22,8 +22,10 @@ class Events(Generic[T]):
 
     def give(self, events: Iterable[T]) -> None:
         """Add what happened."""
+        before = len(self._unread)
         self._unread.extend(events)
-        self._changed.set()
+        if len(self._unread) > before:
+            self._changed.set()
 
     def end(self, error: Exception | None = None) -> None:
         """End the iteration once all is read, with an error if there is one. The first end counts."""

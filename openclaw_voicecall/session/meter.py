@@ -9,7 +9,7 @@ from typing import Final
 from openclaw_voicecall.api.clock import Clock
 from openclaw_voicecall.api.store import LineFigures
 from openclaw_voicecall.media.audio import seconds
-from openclaw_voicecall.media.level import LevelMeter, PlayedMeter, is_audible
+from openclaw_voicecall.media.level import PlayedMeter, audible_seconds
 
 QUIET_PROOF: Final = 1.0
 """Seconds of silence that a carrier has to have sent before frames that stay away mean something: some carriers send
@@ -31,7 +31,8 @@ class LineMeter:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._heard = LevelMeter()
+        self._heard = 0.0
+        """Seconds of sound of the far party."""
         self._spoken = PlayedMeter()
         self._voice = float("-inf")
         self._frame: float | None = None
@@ -58,15 +59,17 @@ class LineMeter:
         """
         now = self._clock.monotonic()
         if timestamp is not None:
-            self._earliest = min(self._earliest, now - timestamp)
-            self._behind = now - timestamp - self._earliest
+            began = now - timestamp
+            self._earliest = min(self._earliest, began)
+            self._behind = began - self._earliest
         self._frame = now
-        self._heard.push(audio, now)
-        if not is_audible(audio):
+        if sound := audible_seconds(audio):
+            self._heard += sound
+            if voice:
+                self._note_silence(now)
+                self._voice = now
+        else:
             self._quiet += seconds(len(audio))
-        elif voice:
-            self._note_silence(now)
-            self._voice = now
 
     def sent(self, audio: bytes, starts: float) -> None:
         """Audio of ours has left for the carrier, which plays it from this time on, or from now if that is later."""
@@ -125,7 +128,7 @@ class LineMeter:
         now = self._clock.monotonic()
         self._note_silence(now)
         return LineFigures(
-            heard_seconds=round(self._heard.audible_ms / 1000, 2),
+            heard_seconds=round(self._heard, 2),
             spoken_seconds=round(self._spoken.seconds(now), 2),
             longest_silence_ms=round(self._longest * 1000),
         )

@@ -4,7 +4,7 @@ Shapes: OpenAI SDK, `types/chat/chat_completion_chunk.py`.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,6 +16,8 @@ MOST_CALLS: Final = 64
 LONGEST_ARGUMENTS: Final = 20_000
 """Characters of a call's arguments that are kept; longer ones are cut, and so no JSON any more."""
 
+_CALL_FIELDS: Final = frozenset({"index", "id", "type", "function"})
+_NOTHING: Final[Mapping[str, Any]] = {}
 _ENDS: Final = (".", "!", "?", "…", "。", "！", "？", "؟", "।", '"', "”", "}", "`", ")")
 
 
@@ -32,25 +34,23 @@ class Reply:
     chunks: int = 0
     _places: dict[int, int] = field(default_factory=dict)
 
-    def take(self, chunk: Any) -> str:
+    def take(self, chunk: Mapping[str, Any]) -> str:
         """Add a chunk and return the text in it. The chunk with the usage has no choice."""
-        choices = getattr(chunk, "choices", None)
+        choices = chunk.get("choices")
         if not isinstance(choices, list):
             return ""
         self.chunks += 1
         if not choices:
             return ""
-        choice = choices[0]
-        self.finish = str(getattr(choice, "finish_reason", None) or self.finish)
-        delta = getattr(choice, "delta", None)
-        if delta is None:
-            return ""
-        self.reasoning += _text(getattr(delta, "reasoning_content", None))
-        pieces = getattr(delta, "tool_calls", None)
+        choice = _fields(choices[0])
+        self.finish = str(choice.get("finish_reason") or self.finish)
+        delta = _fields(choice.get("delta"))
+        self.reasoning += _text(delta.get("reasoning_content"))
+        pieces = delta.get("tool_calls")
         for piece in pieces if isinstance(pieces, list) else ():
-            self._add_to_call(piece)
+            self._add_to_call(_fields(piece))
         # A refusal is the model's own words to the caller too.
-        text = _text(getattr(delta, "content", None)) or _text(getattr(delta, "refusal", None))
+        text = _text(delta.get("content")) or _text(delta.get("refusal"))
         self.text += text
         return text
 
@@ -70,14 +70,14 @@ class Reply:
             message["reasoning_content"] = self.reasoning
         return message
 
-    def _add_to_call(self, piece: Any) -> None:
-        function = getattr(piece, "function", None)
-        call = self._call(getattr(piece, "index", None), getattr(piece, "id", None))
-        call.name = call.name or _text(getattr(function, "name", None))
-        arguments = getattr(function, "arguments", None)
+    def _add_to_call(self, piece: Mapping[str, Any]) -> None:
+        function = _fields(piece.get("function"))
+        call = self._call(piece.get("index"), piece.get("id"))
+        call.name = call.name or _text(function.get("name"))
+        arguments = function.get("arguments")
         text = whole(arguments) if isinstance(arguments, str) else json.dumps(arguments) if arguments else ""
         call.arguments += text[: LONGEST_ARGUMENTS - len(call.arguments)]
-        call.extra.update(getattr(piece, "model_extra", None) or {})
+        call.extra.update((name, value) for name, value in piece.items() if name not in _CALL_FIELDS)
 
     def _call(self, index: Any, given_id: Any) -> ToolCall:
         """The call that a piece belongs to. Gemini numbers all calls of a reply 0 and tells them apart by id."""
@@ -92,8 +92,15 @@ class Reply:
         return self.calls[-1]
 
 
+def _fields(value: Any) -> Mapping[str, Any]:
+    """The fields of an object; none where a vendor sent something else."""
+    return value if isinstance(value, dict) else _NOTHING
+
+
 def _text(content: Any) -> str:
     """Text, or the text among the parts that some vendors send instead; their parts that think are left out."""
+    if content is None:
+        return ""
     if isinstance(content, str):
         return whole(content)
     if not isinstance(content, Iterable):

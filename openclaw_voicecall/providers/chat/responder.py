@@ -11,6 +11,7 @@ from openclaw_voicecall.api.responder import ResponseEvent, TextDelta, TurnReque
 from openclaw_voicecall.api.turntools import TurnTools
 from openclaw_voicecall.errors import VendorError, VendorRejected, VendorUnavailable
 from openclaw_voicecall.providers.chat.config import ChatConfig
+from openclaw_voicecall.providers.chat.events import read_chunks
 from openclaw_voicecall.providers.chat.failures import (
     FAILURES,
     OPERATION,
@@ -105,9 +106,10 @@ class ChatResponder:
         # Leaving closes the connection where the reply is not complete: that is how the vendor learns to stop.
         async with stream:
             try:
-                async for chunk in stream:
-                    if text := words.push(reply.take(chunk)):
-                        yield text
+                async with aclosing(read_chunks(stream)) as chunks:
+                    async for chunk in chunks:
+                        if text := words.push(reply.take(chunk)):
+                            yield text
             except FAILURES as error:
                 raise self._vendor_error(error, self._model) from error
             if not reply.chunks:

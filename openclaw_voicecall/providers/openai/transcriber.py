@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Concatenate, Final, ParamSpec
 
 from openclaw_voicecall.api.clock import Clock
 from openclaw_voicecall.api.speech import SpeechEvent, TranscriptionRequest, TranscriptionStream
@@ -25,6 +25,8 @@ from openclaw_voicecall.providers.openai.session_config import SessionSettings
 from openclaw_voicecall.providers.openai.transcription import Phase, TranscriptionSession
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
 
 OPERATION: Final = "transcribe"
 READY_LIMIT: Final = 5.0
@@ -131,7 +133,7 @@ class OpenAIStream:
 
     async def send(self, audio: bytes) -> None:
         """Take the next caller audio, mu-law 8 kHz."""
-        self._do(lambda session: session.send(audio))
+        self._do(TranscriptionSession.send, audio)
         if self._clock.monotonic() >= self._rotate_at:
             self._rotate()
 
@@ -163,12 +165,14 @@ class OpenAIStream:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _do(self, act: Callable[[TranscriptionSession], None]) -> None:
+    def _do(
+        self, act: Callable[Concatenate[TranscriptionSession, P], None], *given: P.args, **named: P.kwargs
+    ) -> None:
         """Let the session act. A failure ends the iteration: those who send audio cannot handle it."""
         if self._events.over:
             return
         try:
-            act(self._line.session)
+            act(self._line.session, *given, **named)
             self._line.session.require_answers()
             self._pump(self._line)
         except VendorError as error:

@@ -99,12 +99,16 @@ class TranscriptionSession:
 
     def take_messages(self) -> list[str]:
         """Messages to send, oldest first, each once."""
+        if not self._outgoing:
+            return []
         messages = list(self._outgoing)
         self._outgoing.clear()
         return messages
 
     def take_events(self) -> list[SpeechEvent]:
         """What was heard, oldest first, each once."""
+        if not self._events:
+            return []
         events = list(self._events)
         self._events.clear()
         return events
@@ -188,6 +192,8 @@ class TranscriptionSession:
 
     def require_answers(self) -> None:
         """Raises `VendorTimeout` when an utterance is not transcribed although it was over long ago."""
+        if not self._pending:
+            return
         due = [*self._commits.values(), *self._stopped.values()]
         if (oldest := self._items.oldest) is not None:
             due.append(oldest)
