@@ -1,7 +1,4 @@
-"""Chat models as responders: every vendor whose API is OpenAI's, and any server that speaks it.
-
-The SDK is imported when a responder is opened, not before.
-"""
+"""Chat models as responders: every vendor whose API is OpenAI's, and any server that speaks it."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -62,10 +59,10 @@ async def _open(
     vendor: "ChatVendor", connections: "Connections", config: "ChatConfig", runtime: "Runtime", model: str
 ) -> "AsyncIterator[Responder]":
     _named(vendor, model)
-    async with connections.open(config) as client:
+    async with connections.open(config) as connection:
         from openclaw_voicecall.providers.chat.responder import ChatResponder
 
-        yield ChatResponder(client, vendor, config, model)
+        yield ChatResponder(connection, vendor, config, model)
 
 
 def _named(vendor: "ChatVendor", model: str) -> None:

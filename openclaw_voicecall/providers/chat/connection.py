@@ -1,20 +1,21 @@
-"""The HTTP connection to a vendor: one client for each account, shared by all of its models and all calls."""
+"""The HTTP connection to a vendor: one session for each account, shared by all of its models and all calls."""
 
 import asyncio
+import json
 import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Self
 
-from openclaw_voicecall.errors import ConfigError, EngineMissing, VendorError, VendorUnavailable
+import aiohttp
+
+from openclaw_voicecall.errors import ConfigError, VendorError, VendorUnavailable
 from openclaw_voicecall.providers._http import base_address
 from openclaw_voicecall.providers.chat.config import ChatConfig
+from openclaw_voicecall.providers.chat.failures import FAILURES, Refusal, vendor_error
 from openclaw_voicecall.providers.chat.vendors import ChatVendor
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
 
 logger = logging.getLogger(__name__)
 
@@ -22,17 +23,104 @@ CONNECT_TIMEOUT: Final = 5.0
 KEEP_ALIVE: Final = 300.0
 """Seconds that an idle connection is kept for the next turn; a new one costs a TLS handshake."""
 CHECK_TIMEOUT: Final = 10.0
+REFUSAL_LIMIT: Final = 256 * 1024
+"""Bytes of a refusal that are read."""
+_ACCOUNT_HEADERS: Final = {"OPENAI_ORG_ID": "OpenAI-Organization", "OPENAI_PROJECT_ID": "OpenAI-Project"}
+"""Variables that OpenAI's own SDK reads, and what it sends for them."""
+
+
+class ChatConnection:
+    """An account at a vendor. Nothing is ever asked a second time here, and no redirect is followed with the key.
+
+    Args:
+        address: Of the API, with its version.
+        key: Of the account; some servers need none.
+        headers: Further headers of every request.
+        silence: Seconds that the vendor may be silent.
+    """
+
+    def __init__(self, address: str, key: str, headers: Mapping[str, str], *, silence: float) -> None:
+        self.key = key
+        self._address = address
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=1000, keepalive_timeout=KEEP_ALIVE),
+            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT, sock_read=silence),
+            headers={"Authorization": f"Bearer {key or 'none'}", "Accept": "application/json", **headers},
+            trust_env=True,
+        )
+
+    async def __aenter__(self) -> Self:
+        """Close it at the end."""
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+        return self._session.closed
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    @asynccontextmanager
+    async def complete(self, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Ask for a chat completion. Who leaves before the end of the answer closes the connection.
+
+        Raises:
+            Refusal: The vendor does not answer with 200.
+            aiohttp.ClientError: It cannot be reached.
+            TimeoutError: It does not answer in time.
+        """
+        async with self._session.post(
+            f"{self._address}/chat/completions",
+            data=json.dumps(body),
+            headers={"Content-Type": "application/json"},
+            allow_redirects=False,
+        ) as response:
+            await _require_success(response)
+            yield response
+
+    async def get(self, path: str) -> Any:
+        """The JSON at a path of the API. Raises like `complete`, and `ValueError` when it is no JSON."""
+        timeout = aiohttp.ClientTimeout(total=CHECK_TIMEOUT, sock_connect=CONNECT_TIMEOUT)
+        async with self._session.get(
+            self._address + path, allow_redirects=False, timeout=timeout
+        ) as response:
+            await _require_success(response)
+            return json.loads(await response.text())
+
+
+async def _require_success(response: aiohttp.ClientResponse) -> None:
+    if 200 <= response.status < 300:
+        return
+    said = bytearray()
+    while len(said) < REFUSAL_LIMIT and (piece := await response.content.read(REFUSAL_LIMIT)):
+        said += piece
+    text = said.decode("utf-8", "replace")
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        body = text
+    raise Refusal(
+        f"{response.status} {response.reason or ''}".rstrip(),
+        body,
+        status=response.status,
+        headers=dict(response.headers),
+    )
 
 
 @dataclass(slots=True)
 class _Shared:
-    client: "AsyncOpenAI"
+    connection: ChatConnection
     warming: "asyncio.Task[None]"
     users: int = 0
 
 
 class Connections:
-    """The clients of one vendor that are open.
+    """The accounts of one vendor that are in use.
 
     Args:
         vendor: Whose they are.
@@ -43,64 +131,47 @@ class Connections:
         self._open: dict[tuple[Any, ...], _Shared] = {}
 
     @asynccontextmanager
-    async def open(self, config: ChatConfig) -> "AsyncIterator[AsyncOpenAI]":
-        """The client for an account; whoever leaves last closes it.
+    async def open(self, config: ChatConfig) -> AsyncIterator[ChatConnection]:
+        """The connection for an account; whoever leaves last closes it.
 
         Raises:
             ConfigError: The key or the address is missing or wrong.
-            EngineMissing: OpenAI's SDK is not installed.
         """
         key = (find_address(self._vendor, config), find_key(self._vendor, config), *_headers(config).items())
         shared = self._open.get(key)
         if shared is None:
-            client = connect(self._vendor, config)
-            shared = self._open[key] = _Shared(client, asyncio.create_task(_warm(client, self._vendor)))
+            connection = connect(self._vendor, config)
+            shared = self._open[key] = _Shared(
+                connection, asyncio.create_task(_warm(connection, self._vendor))
+            )
         shared.users += 1
         try:
-            yield shared.client
+            yield shared.connection
         finally:
             shared.users -= 1
             if not shared.users:
                 del self._open[key]
                 shared.warming.cancel()
                 await asyncio.wait([shared.warming])
-                await shared.client.close()
+                await shared.connection.close()
 
 
-def connect(vendor: ChatVendor, config: ChatConfig) -> "AsyncOpenAI":
-    """A client; nothing is sent yet. It never repeats a request by itself: callers do not wait for that.
+def connect(vendor: ChatVendor, config: ChatConfig, env: Mapping[str, str] | None = None) -> ChatConnection:
+    """A connection; nothing is sent yet. Needs a running loop.
 
     Raises:
         ConfigError: The key or the address is missing or wrong.
-        EngineMissing: OpenAI's SDK is not installed.
     """
     address, key = find_address(vendor, config), find_key(vendor, config)
-    try:
-        import httpx2
-        from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("openai", "httpx2"):
-            raise
-        raise EngineMissing(
-            "OpenAI's SDK is not installed; install it with `pip install 'openclaw-voicecall[openai]'`",
-            vendor=vendor.name,
-            operation="open",
-        ) from error
-    timeout = Timeout(config.read_timeout_ms / 1000, connect=CONNECT_TIMEOUT, pool=CONNECT_TIMEOUT)
-    limits = httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=KEEP_ALIVE)
-    client = AsyncOpenAI(
-        api_key=key or "none",
-        base_url=address,
-        timeout=timeout,
-        max_retries=0,
-        default_headers=_headers(config),
-        http_client=DefaultAsyncHttpxClient(timeout=timeout, limits=limits),
+    account: dict[str, str] = {}
+    if vendor.name == "openai":
+        variables = os.environ if env is None else env
+        account = {
+            header: variables[name] for name, header in _ACCOUNT_HEADERS.items() if variables.get(name)
+        }
+    return ChatConnection(
+        address, key, {**account, **_headers(config)}, silence=config.read_timeout_ms / 1000
     )
-    _ = client.chat.completions  # imported by the SDK at its first use, for which the first caller would wait
-    if vendor.name != "openai":
-        # The SDK takes these from OPENAI_ORG_ID and OPENAI_PROJECT_ID, and other vendors have no business with them.
-        client.organization = client.project = None
-    return client
 
 
 def find_address(vendor: ChatVendor, config: ChatConfig) -> str:
@@ -140,25 +211,20 @@ async def check_account(vendor: ChatVendor, config: ChatConfig, model: str) -> s
 
     Raises:
         ConfigError: The key or the address is missing or wrong.
-        EngineMissing: OpenAI's SDK is not installed.
         VendorError: The vendor cannot be reached, or refuses the key.
     """
-    async with connect(vendor, config) as client:
-        from openclaw_voicecall.providers.chat.failures import FAILURES, vendor_error
-
-        limited = client.with_options(timeout=CHECK_TIMEOUT)
+    async with connect(vendor, config) as connection:
         try:
             if vendor.key_path:
-                await limited.get(vendor.key_path, cast_to=object)
-            answer = await limited.models.with_raw_response.list()
-            listed = _listed(answer.http_response.json())
+                await connection.get(vendor.key_path)
+            listed = _listed(await connection.get("/models"))
         except FAILURES as error:
-            if config.base_url is not None and getattr(error, "status_code", 0) in (404, 405):
+            if config.base_url is not None and getattr(error, "status", 0) in (404, 405):
                 return "this address lists no models, so that the key shows in use only"
             raise vendor_error(
                 error,
                 vendor,
-                secrets=(client.api_key,),
+                secrets=(connection.key,),
                 elsewhere=config.base_url is not None,
                 operation="list models",
             ) from error
@@ -191,12 +257,9 @@ def _no_list(vendor: ChatVendor) -> VendorError:
     )
 
 
-async def _warm(client: "AsyncOpenAI", vendor: ChatVendor) -> None:
+async def _warm(connection: ChatConnection, vendor: ChatVendor) -> None:
     """Make the connection before the first call needs it. Whatever is wrong shows when a call does."""
-    import httpx2
-    from openai import OpenAIError
-
     try:
-        await client.models.with_raw_response.list()
-    except (OpenAIError, httpx2.HTTPError, OSError, ValueError) as error:
+        await connection.get("/models")
+    except FAILURES as error:
         logger.debug("no warm connection", extra={"vendor": vendor.name, "detail": type(error).__name__})

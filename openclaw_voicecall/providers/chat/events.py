@@ -1,19 +1,15 @@
 """The events of a streamed chat completion, read from the bytes of the answer.
 
-OpenAI's SDK reads them too, and makes typed objects of them: that takes ten times as long, for every word of a reply
-and of every call, and nothing of the objects is used but a text.
-
 Format: WHATWG HTML, "Server-sent events"; vendors send one line of `data:` an event and end with `[DONE]`.
 """
 
 import json
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from openai import APIError
+import aiohttp
 
-if TYPE_CHECKING:
-    from openai import AsyncStream
+from openclaw_voicecall.providers.chat.failures import Refusal
 
 LONGEST: Final = 2**20
 """Bytes of an event; a word of a reply has a few hundred."""
@@ -50,31 +46,29 @@ class EventReader:
         return self.feed(b"\n\n")
 
 
-async def read_chunks(stream: "AsyncStream[Any]") -> AsyncGenerator[dict[str, Any], None]:
+async def read_chunks(answer: aiohttp.ClientResponse) -> AsyncGenerator[dict[str, Any], None]:
     """The chunks of a completion as the vendor wrote them.
 
     Raises:
-        APIError: The vendor reports an error inside the stream.
+        Refusal: The vendor reports an error inside the stream.
         ValueError: It sends no JSON.
     """
     reader, done = EventReader(), False
-    async for piece in stream.response.aiter_bytes():
+    async for piece in answer.content.iter_any():
         for data in () if done else reader.feed(piece):
             if done := data.startswith(_DONE):
                 break  # and read on: only a connection that was read to its end is used again
-            if (chunk := _chunk(stream, data)) is not None:
+            if (chunk := _chunk(data)) is not None:
                 yield chunk
     for data in () if done else reader.end():
-        if not data.startswith(_DONE) and (chunk := _chunk(stream, data)) is not None:
+        if not data.startswith(_DONE) and (chunk := _chunk(data)) is not None:
             yield chunk
 
 
-def _chunk(stream: "AsyncStream[Any]", data: str) -> dict[str, Any] | None:
+def _chunk(data: str) -> dict[str, Any] | None:
     chunk = json.loads(data)
     if not isinstance(chunk, dict):
         return None
     if error := chunk.get("error"):
-        said = error.get("message") if isinstance(error, dict) else None
-        message = said if isinstance(said, str) and said else "An error occurred during streaming"
-        raise APIError(message=message, request=stream.response.request, body=error)
+        raise Refusal("it reports an error", error)
     return chunk

@@ -1,10 +1,10 @@
 """What went wrong at a vendor of chat models, as this package's errors that say what to do."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
-import httpx2
-from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
+import aiohttp
 
 from openclaw_voicecall.errors import VendorAuthError, VendorError, VendorRateLimited, VendorUnavailable
 from openclaw_voicecall.providers._http import SAID, failure, unreachable
@@ -12,10 +12,38 @@ from openclaw_voicecall.providers._models import retirement_notice
 from openclaw_voicecall.providers.chat.vendors import ChatVendor
 
 OPERATION: Final = "respond"
-Failure = APIError | httpx2.HTTPError | ValueError | RecursionError
-FAILURES: Final = (APIError, httpx2.HTTPError, ValueError, RecursionError)
-"""What the SDK raises, and what it lets through: an answer that breaks off in the body of a refusal is the HTTP
-client's own error; `ValueError` comes where a stream held no JSON, `RecursionError` where that never ends."""
+
+
+class Refusal(Exception):
+    """A vendor says that it does not do what was asked.
+
+    Args:
+        message: Said where its own words cannot be found.
+        body: Its own words: the JSON, or the text.
+        status: HTTP status; None for an error inside a stream.
+        headers: Of the answer.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        body: Any,
+        *,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.body = body
+        self.status = status
+        self.headers = headers or {}
+
+
+Failure = Refusal | aiohttp.ClientError | OSError | ValueError | RecursionError
+FAILURES: Final = (Refusal, aiohttp.ClientError, OSError, ValueError, RecursionError)
+"""What can go wrong with a question: a refusal; a connection that cannot be made, breaks or takes too long, which
+`OSError` and its `TimeoutError` are; `ValueError` where a stream holds no JSON, `RecursionError` where that never
+ends."""
 
 # xAI and Gemini refuse a wrong key with status 400.
 _KEY_REFUSED: Final = re.compile(r"(?i)(?:incorrect|invalid)\W+api\W+key|api\W+key\W+(?:not valid|invalid)")
@@ -31,7 +59,7 @@ _NO_CREDIT: Final = re.compile(
 
 def is_model_gone(error: Failure) -> bool:
     """Whether the vendor says that it has no such model. Vendors do so with 404, 400, 403 and 410."""
-    if not isinstance(error, APIStatusError) or error.status_code not in (400, 403, 404, 410, 422):
+    if not isinstance(error, Refusal) or error.status not in (400, 403, 404, 410, 422):
         return False
     return _code(error) in _MODEL_CODES or _MODEL_GONE.search(_said(error)) is not None
 
@@ -45,34 +73,32 @@ def vendor_error(
     elsewhere: bool = False,
     operation: str = OPERATION,
 ) -> VendorError:
-    """The error to raise for one of the SDK's.
+    """The error to raise for what went wrong.
 
     Args:
-        error: What was raised.
+        error: What was raised; one of `FAILURES`.
         vendor: Whose it is.
         model: The model that was asked for.
         secrets: Texts that must not get into the message.
         elsewhere: Whether the configuration gives another address than the vendor's own.
         operation: What was being done.
     """
-    if isinstance(error, APITimeoutError | httpx2.TimeoutException):
+    if isinstance(error, TimeoutError):
         return unreachable(vendor.name, operation, TimeoutError())
-    if isinstance(error, APIConnectionError | httpx2.HTTPError):
+    if isinstance(error, aiohttp.ClientError | OSError):
         return _unreachable(error, vendor, operation)
-    if not isinstance(error, APIError):
+    if not isinstance(error, Refusal):
         return _not_chat(vendor, operation, "it sent something that is no JSON")
     said = _said(error)
     for secret in filter(None, secrets):
         said = said.replace(secret, "***")
-    if isinstance(error, APIStatusError):
-        advice = _advice(error, said, vendor, model, elsewhere)
-        kind = VendorAuthError if _KEY_REFUSED.search(said) else None
-        return _with_advice(
-            failure(vendor.name, operation, error.status_code, said, headers=dict(error.response.headers)),
-            advice,
-            kind,
-        )
-    return _broken_off(error, said, vendor, operation)
+    if error.status is None:
+        return _broken_off(error, said, vendor, operation)
+    return _with_advice(
+        failure(vendor.name, operation, error.status, said, headers=error.headers),
+        _advice(error, said, vendor, model, elsewhere),
+        VendorAuthError if _KEY_REFUSED.search(said) else None,
+    )
 
 
 def not_a_stream(vendor: ChatVendor, content_type: str) -> VendorError:
@@ -101,18 +127,18 @@ def key_advice(vendor: ChatVendor) -> str:
     return f"{vendor.setting('apiKey')}{f' ({variables})' if variables else ''}"
 
 
-def _advice(error: APIStatusError, said: str, vendor: ChatVendor, model: str, elsewhere: bool) -> str:
-    if _KEY_REFUSED.search(said) or error.status_code == 401:
+def _advice(error: Refusal, said: str, vendor: ChatVendor, model: str, elsewhere: bool) -> str:
+    if _KEY_REFUSED.search(said) or error.status == 401:
         return f"check {key_advice(vendor)}"
-    if error.status_code == 402 or _NO_CREDIT.search(f"{said} {_code(error)}"):
+    if error.status == 402 or _NO_CREDIT.search(f"{said} {_code(error)}"):
         return f"the account at {vendor.label} has no credit left"
     if model and is_model_gone(error):
         return gone_advice(vendor, model)
-    if error.status_code == 404 and elsewhere:
+    if error.status == 404 and elsewhere:
         return f"check {vendor.setting('baseUrl')}: the path with the version, such as /v1, belongs to it"
-    if error.status_code == 404 and model:
+    if error.status == 404 and model:
         return gone_advice(vendor, model)
-    if error.status_code == 403:
+    if error.status == 403:
         return f"check what the key may do: {key_advice(vendor)}"
     return ""
 
@@ -128,14 +154,12 @@ def _with_advice(error: VendorError, advice: str, kind: type[VendorError] | None
     )
 
 
-def _unreachable(
-    error: APIConnectionError | httpx2.HTTPError, vendor: ChatVendor, operation: str
-) -> VendorError:
+def _unreachable(error: aiohttp.ClientError | OSError, vendor: ChatVendor, operation: str) -> VendorError:
     advice = "is it running? `ollama serve` starts it" if vendor.name == "ollama" else ""
-    return _with_advice(unreachable(vendor.name, operation, error.__cause__ or error), advice, None)
+    return _with_advice(unreachable(vendor.name, operation, error), advice, None)
 
 
-def _broken_off(error: APIError, said: str, vendor: ChatVendor, operation: str) -> VendorError:
+def _broken_off(error: Refusal, said: str, vendor: ChatVendor, operation: str) -> VendorError:
     """An error inside the stream: some vendors give an HTTP status as its code."""
     code = _code(error)
     limited = code == "429" or "rate_limit" in code
@@ -154,7 +178,7 @@ def _not_chat(vendor: ChatVendor, operation: str, what: str) -> VendorError:
     )
 
 
-def _details(error: APIError) -> Any:
+def _details(error: Refusal) -> Any:
     """The vendor's own words on an error: usually an object, text from xAI, a list of one from Gemini."""
     body: Any = error.body
     if isinstance(body, list):
@@ -162,13 +186,13 @@ def _details(error: APIError) -> Any:
     return body.get("error", body) if isinstance(body, dict) else body
 
 
-def _code(error: APIError) -> str:
+def _code(error: Refusal) -> str:
     details = _details(error)
     code = details.get("code") or details.get("type") if isinstance(details, dict) else None
     return "" if code is None else str(code)
 
 
-def _said(error: APIError) -> str:
+def _said(error: Refusal) -> str:
     details = _details(error)
     said = details.get("message") if isinstance(details, dict) else details
     if not isinstance(said, str):

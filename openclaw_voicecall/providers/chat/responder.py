@@ -2,15 +2,16 @@
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Any, Final
 
-from openai import APIConnectionError, APITimeoutError, AsyncOpenAI, AsyncStream
+import aiohttp
 
 from openclaw_voicecall.api.responder import ResponseEvent, TextDelta, TurnRequest
 from openclaw_voicecall.api.turntools import TurnTools
 from openclaw_voicecall.errors import VendorError, VendorRejected, VendorUnavailable
 from openclaw_voicecall.providers.chat.config import ChatConfig
+from openclaw_voicecall.providers.chat.connection import ChatConnection
 from openclaw_voicecall.providers.chat.events import read_chunks
 from openclaw_voicecall.providers.chat.failures import (
     FAILURES,
@@ -39,14 +40,16 @@ class ChatResponder:
     any more and its replacement is known, that one answers, in the same turn and from then on.
 
     Args:
-        client: The connection, shared with other models.
+        connection: To the account, shared with other models.
         vendor: Whose model it is.
         config: The vendor's settings.
         model: The vendor's name of the model.
     """
 
-    def __init__(self, client: AsyncOpenAI, vendor: ChatVendor, config: ChatConfig, model: str) -> None:
-        self._client = client
+    def __init__(
+        self, connection: ChatConnection, vendor: ChatVendor, config: ChatConfig, model: str
+    ) -> None:
+        self._connection = connection
         self._vendor = vendor
         self._config = config
         self._asked_for = model
@@ -102,18 +105,18 @@ class ChatResponder:
             if last:
                 fields["tool_choice"] = "none"
         words = SpokenText()
-        stream = await self._open(messages, fields)
         # Leaving closes the connection where the reply is not complete: that is how the vendor learns to stop.
-        async with stream:
+        async with AsyncExitStack() as stack:
+            answer = await self._open(stack, messages, fields)
             try:
-                async with aclosing(read_chunks(stream)) as chunks:
+                async with aclosing(read_chunks(answer)) as chunks:
                     async for chunk in chunks:
                         if text := words.push(reply.take(chunk)):
                             yield text
             except FAILURES as error:
                 raise self._vendor_error(error, self._model) from error
             if not reply.chunks:
-                raise not_a_stream(self._vendor, stream.response.headers.get("content-type", ""))
+                raise not_a_stream(self._vendor, answer.headers.get("content-type", ""))
         if reply.broke_off and reply.text.strip():
             raise VendorUnavailable(
                 f"{self._vendor.name} broke off its reply in the middle of a sentence",
@@ -123,33 +126,31 @@ class ChatResponder:
         if reply.finish in ("length", "content_filter") and reply.text.strip():
             logger.warning("reply cut short", extra={"vendor": self._vendor.name, "detail": reply.finish})
 
-    async def _open(self, messages: list[Message], fields: dict[str, Any]) -> AsyncStream[Any]:
+    async def _open(
+        self, stack: AsyncExitStack, messages: list[Message], fields: dict[str, Any]
+    ) -> aiohttp.ClientResponse:
         asked = self._model
         try:
-            return await self._create(asked, messages, {**self._fields(), **fields})
+            return await self._create(stack, asked, messages, {**self._fields(), **fields})
         except FAILURES as error:
             if not is_model_gone(error) or not self._take_replacement(asked):
                 raise self._vendor_error(error, asked) from error
         try:
-            return await self._create(self._model, messages, {**self._fields(), **fields})
+            return await self._create(stack, self._model, messages, {**self._fields(), **fields})
         except FAILURES as error:
             raise self._vendor_error(error, self._model) from error
 
-    async def _create(self, model: str, messages: list[Message], fields: dict[str, Any]) -> AsyncStream[Any]:
+    async def _create(
+        self, stack: AsyncExitStack, model: str, messages: list[Message], fields: dict[str, Any]
+    ) -> aiohttp.ClientResponse:
+        body = {"model": model, "stream": True, **fields, "messages": messages}
         try:
-            return await self._send(model, messages, fields)
-        except APITimeoutError:
+            return await stack.enter_async_context(self._connection.complete(body))
+        except TimeoutError:
             raise
-        except APIConnectionError:
+        except (aiohttp.ClientConnectionError, OSError):
             # A connection kept from the last turn may have been closed by the vendor meanwhile.
-            return await self._send(model, messages, fields)
-
-    async def _send(self, model: str, messages: list[Message], fields: dict[str, Any]) -> AsyncStream[Any]:
-        # The SDK takes the messages it is given apart and puts them together again, 0.2 ms for each while the caller
-        # waits. What is in `extra_body` goes out as it is, in place of what has the same name.
-        return await self._client.chat.completions.create(
-            model=model, messages=[], stream=True, extra_body={**fields, "messages": messages}
-        )
+            return await stack.enter_async_context(self._connection.complete(body))
 
     def _fields(self) -> dict[str, Any]:
         """What the settings say about a reply."""
@@ -183,7 +184,7 @@ class ChatResponder:
 
     def _vendor_error(self, error: Failure, model: str) -> VendorError:
         secrets = (
-            self._client.api_key,
+            self._connection.key,
             *(value.get_secret_value() for value in self._config.headers.values()),
         )
         return vendor_error(
