@@ -42,6 +42,9 @@ class TranscriptionStream(Protocol):
     """One call's audio going in and its words coming out.
 
     Iterating ends when the stream is closed; it raises a `VendorError` when the vendor fails.
+
+    A stream whose methods never wait for anything may say so with an attribute `never_waits` that is true: it is then
+    told at once, where otherwise a task of the call does so.
     """
 
     async def send(self, audio: bytes) -> None:

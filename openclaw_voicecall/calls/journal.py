@@ -18,6 +18,10 @@ logger = logging.getLogger(__name__)
 STORE_RETRY = 1.0
 """Seconds until a failed write is tried again."""
 
+GATHER = 0.1
+"""Seconds from one write to the next, unless somebody waits for it: a commit costs as much for one entry as for the
+entries of a hundred calls."""
+
 SAY_EVERY = 60
 """Failed writes for one line in the log."""
 
@@ -81,6 +85,8 @@ class JournalHub:
         self._feeds: set[_Lane] = set()
         self._unsaved: deque[Item] = deque()
         self._save = asyncio.Event()
+        self._urgent = asyncio.Event()
+        """Set while somebody waits for what is written."""
         self._written = self._stored = 0
         self._flushes: deque[tuple[int, asyncio.Future[None]]] = deque()
         """Who waits until how many entries are stored, in that order."""
@@ -132,6 +138,7 @@ class JournalHub:
         if self._stored < self._written:
             stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._flushes.append((self._written, stored))
+            self._urgent.set()
             await stored
 
     async def end_feeds(self, limit: float = 0.5) -> None:
@@ -146,6 +153,7 @@ class JournalHub:
         """Write what is pending, let observers and readers have it, each for `limit` seconds at most, and stop."""
         self._closing = True
         self._save.set()
+        self._urgent.set()
         if self._writer is not None:
             await asyncio.wait([self._writer], timeout=limit)
             self._writer.cancel()
@@ -186,6 +194,11 @@ class JournalHub:
                 _, waiting = self._flushes.popleft()
                 if not waiting.done():
                     waiting.set_result(None)
+            if not (self._flushes or self._closing):
+                self._urgent.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(GATHER):
+                        await self._urgent.wait()
 
     def _show(self, batch: list[Item]) -> None:
         """Give the feeds what they have not been given yet of the oldest unsaved entries."""
@@ -197,13 +210,15 @@ class JournalHub:
     async def _put(self, batch: list[Item]) -> None:
         """Write changed records first: they matter more than the entries, and one bad entry must not hold them up."""
         latest = {record.call_id: record for record, _ in batch}
-        for call_id, record in latest.items():
-            if self._saved.get(call_id) != record:
-                await self._store.put_call(record)
-                self._saved[call_id] = record
-            if record.over:
-                self._saved.pop(call_id, None)
+        await asyncio.gather(*map(self._put_record, latest.values()))
         await self._store.append_journal([entry for _, entry in batch])
+
+    async def _put_record(self, record: CallRecord) -> None:
+        if self._saved.get(record.call_id) != record:
+            await self._store.put_call(record)
+            self._saved[record.call_id] = record
+        if record.over:
+            self._saved.pop(record.call_id, None)
 
 
 async def _observe(observer: CallObserver, lane: _Lane) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies
 
 import aiohttp
 
@@ -70,6 +71,15 @@ def base_address(url: str | None, default: str, *, setting: str) -> str:
     return url.rstrip("/")
 
 
+def names_proxy() -> bool:
+    """Whether the environment names a proxy. Only then aiohttp is told to look at the environment.
+
+    It also looks for the vendor in `~/.netrc` then, in a thread, before every request: that takes a millisecond of
+    every turn, and what it found would go out beside the key of the configuration.
+    """
+    return bool(getproxies())
+
+
 def socket_address(base: str, path: str, query: Mapping[str, str] | None = None) -> str:
     """The WebSocket address of a path below an API: http becomes ws, https becomes wss."""
     address = "ws" + base.removeprefix("http") + path
@@ -94,7 +104,7 @@ async def ask(
     timeout = aiohttp.ClientTimeout(total=ASK_LIMIT)
     try:
         async with (
-            aiohttp.ClientSession(trust_env=True, timeout=timeout) as session,
+            aiohttp.ClientSession(trust_env=names_proxy(), timeout=timeout) as session,
             session.get(url, headers=headers, allow_redirects=False) as response,
         ):
             if response.status != 200:

@@ -126,6 +126,8 @@ async def open_listening(
 class ListeningStream:
     """One call's audio going to a vendor and its words coming back. See `open_listening`."""
 
+    never_waits = True
+
     def __init__(
         self,
         url: str,

@@ -15,7 +15,7 @@ import aiohttp
 
 from openclaw_voicecall.errors import VendorUnavailable
 from openclaw_voicecall.media.websocket import Opcode, frame
-from openclaw_voicecall.providers._http import failure, unreachable
+from openclaw_voicecall.providers._http import failure, names_proxy, unreachable
 from openclaw_voicecall.providers._messages import json_value
 
 BACKLOG = 2**20
@@ -119,7 +119,7 @@ async def open_socket(
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(_refuse_redirect)
     async with aiohttp.ClientSession(
-        trust_env=True, trace_configs=[trace], response_class=_Handshake, ws_response_class=_Opened
+        trust_env=names_proxy(), trace_configs=[trace], response_class=_Handshake, ws_response_class=_Opened
     ) as session:
         try:
             async with asyncio.timeout(timeout):

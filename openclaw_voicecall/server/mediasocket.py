@@ -57,7 +57,7 @@ def accept(request: web.Request, *, limit: int) -> "MediaSocket":
 
 
 class MediaSocket(asyncio.Protocol):
-    """An open socket. Iterate over it for the far side's messages, text as `str` and binary as `bytes`.
+    """An open socket. Iterate over it for the far side's messages, or be given them: text as `str`, binary as `bytes`.
 
     Args:
         transport: The connection.
@@ -70,6 +70,7 @@ class MediaSocket(asyncio.Protocol):
         self._reader = FrameReader(masked=True, limit=limit)
         self._messages: deque[str | bytes] = deque()
         self._waiting: asyncio.Future[None] | None = None
+        self._give: Callable[[str | bytes], bool] | None = None
         self._over = False
         self._closing = False
         self._gone = asyncio.get_running_loop().create_future()
@@ -118,6 +119,20 @@ class MediaSocket(asyncio.Protocol):
             self._transport.resume_reading()
         return self._messages.popleft()
 
+    async def give(self, take: Callable[[str | bytes], bool]) -> None:
+        """Hand over every message the moment it comes, until the socket ends or one is answered with False."""
+        self._give = take
+        try:
+            while self._messages:
+                if not take(self._messages.popleft()):
+                    return
+            self._transport.resume_reading()
+            while not self._over:
+                self._waiting = asyncio.get_running_loop().create_future()
+                await self._waiting
+        finally:
+            self._give = None
+
     def data_received(self, data: bytes) -> None:
         """Bytes of the far side have come."""
         if self._over:
@@ -129,6 +144,8 @@ class MediaSocket(asyncio.Protocol):
             self._say_goodbye(error.code, str(error))
             self._transport.close()
             self._end()
+        except Exception as error:  # of whoever was given a message, and who waits for the end of them
+            self._end(error)
         if self._messages:
             self._wake()
             if len(self._messages) >= UNREAD:
@@ -160,9 +177,9 @@ class MediaSocket(asyncio.Protocol):
             return
         match opcode:
             case Opcode.TEXT:
-                self._messages.append(text_of(payload))
+                self._hand_over(text_of(payload))
             case Opcode.BINARY:
-                self._messages.append(payload)
+                self._hand_over(payload)
             case Opcode.PING:
                 if not self._closing:
                     self._transport.write(frame(Opcode.PONG, payload))
@@ -172,14 +189,22 @@ class MediaSocket(asyncio.Protocol):
                 self._transport.close()
                 self._end()
 
+    def _hand_over(self, message: str | bytes) -> None:
+        if self._give is None:
+            self._messages.append(message)
+        elif not self._give(message):
+            self._end()
+
     def _say_goodbye(self, code: int, reason: str = "") -> None:
         if not self._closing:
             self._closing = True
             self._transport.write(frame(Opcode.CLOSE, closing(code, reason)))
 
-    def _end(self) -> None:
+    def _end(self, error: Exception | None = None) -> None:
         """No more messages come."""
         self._over = True
+        if error is not None and self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(error)
         self._wake()
 
     def _wake(self) -> None:

@@ -108,7 +108,7 @@ class Dialogue:
     def finish_utterance(self) -> None:
         """Nothing to do: the model knows by itself when an utterance is over."""
 
-    async def frame(self, audio: bytes) -> None:
+    def frame(self, audio: bytes) -> None:
         """Take the next caller audio."""
         audio, deaf = self._ears.take(audio, heard=self._keeper.is_open)
         self._keeper.do(lambda session: session.send(audio))

@@ -31,6 +31,7 @@ from openclaw_voicecall.media.tones import BeepDetector
 from openclaw_voicecall.session.arrivals import Arrivals
 from openclaw_voicecall.session.chain import Link, Rotation, is_open, why_failed
 from openclaw_voicecall.session.deafness import DeafnessWatch
+from openclaw_voicecall.session.feeding import Feed
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,8 @@ class Listening:
         self._echo = echo
         self.arrivals = Arrivals()
         self._beeps = BeepDetector() if hear_beeps else None
-        self._stream: TranscriptionStream | None = None
+        self._feed: Feed | None = None
+        """To the transcriber that is open."""
         self._kept: deque[bytes] = deque()
         self._kept_bytes = 0
         self._speaking = False
@@ -153,7 +155,7 @@ class Listening:
         self._reproach = why
         self._deaf.set()
 
-    async def frame(self, audio: bytes) -> None:
+    def frame(self, audio: bytes) -> None:
         """Take the next caller audio."""
         now = self._clock.monotonic()
         self.arrivals.came(seconds(len(audio)), now)
@@ -161,15 +163,15 @@ class Listening:
             audio = self._echo.clean(audio, now)
         self._keep(audio)
         deaf = self._watch is not None and self._watch.push(audio)
-        if self._stream is not None:
-            await self._stream.send(audio)
-        if deaf and (self._stream is not None or self._clock.monotonic() >= self._patient_until):
+        if self._feed is not None:
+            self._feed.give(self._feed.stream.send(audio))
+        if deaf and (self._feed is not None or self._clock.monotonic() >= self._patient_until):
             self._deaf.set()
         if self._beeps is not None and self._beeps.push(audio):
             self._post(BeepDetected())
         if self._detector is not None:
             for edge in self._detector.push(audio):
-                await self._edge(edge, tell=True)
+                self._edge(edge, tell=True)
         if self.voice_sounds:
             self._paused.clear()
         else:
@@ -184,14 +186,14 @@ class Listening:
         self._finishing = True
         self._stop_waiting()
         self._overdue = asyncio.get_running_loop().call_later(FINAL_LIMIT, self._deaf.set)
-        if self._stream is not None:
-            task = asyncio.create_task(self._finish(self._stream))
+        if self._feed is not None:
+            task = asyncio.create_task(self._finish(self._feed.stream))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def last_words(self) -> None:
         """The line is gone: wait for the words of what was said before, not for long."""
-        if self._stream is None or not self.voice_unanswered:
+        if self._feed is None or not self.voice_unanswered:
             return
         self._speaking = False
         self.finish_utterance()
@@ -228,7 +230,7 @@ class Listening:
                 allowed = _attempts(error, alone=len(self._rotation.order()) == 1)
                 self._refused = self._refused or isinstance(error, VendorRejected)
             finally:
-                self._stream = None
+                self._close_feed()
                 self._stop_waiting()
             if self._clock.monotonic() - began >= STEADY:
                 attempt, steady = 0, True
@@ -262,7 +264,7 @@ class Listening:
         try:
             await self._unless_deaf(self._read(link, stream))
         finally:
-            self._stream = None
+            self._close_feed()
             await opening.__aexit__(None, None, None)
 
     async def _unless_deaf(self, work: Coroutine[Any, Any, R]) -> R:
@@ -295,7 +297,7 @@ class Listening:
                     self._post(TranscriptReceived(text, final))
                 case SpeechEdge():
                     self._answered(unfinished=event.speaking)
-                    await self._edge(event, tell=False)
+                    self._edge(event, tell=False)
 
     def _require_words(self, link: Link[Transcriber], text: str) -> None:
         """An utterance is over. Raises `VendorError` where another transcriber may find words in it."""
@@ -327,13 +329,13 @@ class Listening:
             await stream.speech_started()
         for audio in tuple(self._kept):
             await stream.send(audio)
-        self._stream = stream
+        self._feed = Feed(stream, self._feed_broke)
         if self._open_utterance and not self._speaking:
             await stream.speech_stopped()
         if self._finishing:
             await stream.finish_utterance()
 
-    async def _edge(self, edge: SpeechEdge, *, tell: bool) -> None:
+    def _edge(self, edge: SpeechEdge, *, tell: bool) -> None:
         self._speaking = edge.speaking
         if edge.speaking:
             self._ignored = False
@@ -341,13 +343,22 @@ class Listening:
                 self._trim(PRE_ROLL)
             self._open_utterance, self._finishing = True, False
             self._stop_waiting()
-            if tell and self._stream is not None:
-                await self._stream.speech_started()
+            if tell and self._feed is not None:
+                self._feed.give(self._feed.stream.speech_started())
             self._post(SpeechStarted())
         else:
-            if tell and self._stream is not None:
-                await self._stream.speech_stopped()
+            if tell and self._feed is not None:
+                self._feed.give(self._feed.stream.speech_stopped())
             self._post(SpeechStopped(edge.ago))
+
+    def _feed_broke(self, error: Exception) -> None:
+        logger.warning("the transcriber takes no audio: %r", error)
+        self.give_up(f"it takes no audio: {error}")
+
+    def _close_feed(self) -> None:
+        if self._feed is not None:
+            self._feed.close()
+            self._feed = None
 
     async def _finish(self, stream: TranscriptionStream) -> None:
         try:
@@ -368,7 +379,7 @@ class Listening:
     def _keep(self, audio: bytes) -> None:
         self._kept.append(audio)
         self._kept_bytes += len(audio)
-        waiting = self.voice_unanswered or self._stream is None
+        waiting = self.voice_unanswered or self._feed is None
         self._trim(KEPT if waiting else PRE_ROLL)
 
     def _trim(self, limit: float) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import Callable
+from typing import Protocol
 
 from openclaw_voicecall.api.carrier import AudioReceived, DtmfPressed, MarkEchoed, MediaCodec
 from openclaw_voicecall.core.events import DtmfReceived, MediaConnected, MediaLost
@@ -20,10 +21,16 @@ REFUSALS = 50
 """Messages that may break the protocol before the stream is given up."""
 
 
-async def carry_media(
-    session: CallSession, codec: MediaCodec, link: MediaLink, messages: AsyncIterator[str | bytes]
-) -> None:
-    """Serve a stream until either side ends it. `messages` is what the carrier sends after its start."""
+class Messages(Protocol):
+    """What the carrier sends on a stream after its start."""
+
+    async def give(self, take: Callable[[str | bytes], bool]) -> None:
+        """Hand over every message as it comes, until the stream ends or one is answered with False."""
+        ...
+
+
+async def carry_media(session: CallSession, codec: MediaCodec, link: MediaLink, messages: Messages) -> None:
+    """Serve a stream until either side ends it."""
     logged_call.set(session.call_id)
     parts = session.parts
     voice, ears = parts.speaking, parts.listening
@@ -38,7 +45,7 @@ async def carry_media(
     voice.attach(codec, link, epoch)
     session.takeover.stream_began(link)
     session.post(MediaConnected())
-    reader = asyncio.create_task(_read(session, codec, voice, messages))
+    reader = asyncio.create_task(messages.give(_Reader(session, codec, voice).take))
     try:
         await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
         # A far side that is gone without a word is noticed by the writer only.
@@ -59,40 +66,50 @@ async def carry_media(
         reader.result()
 
 
-async def _read(
-    session: CallSession,
-    codec: MediaCodec,
-    voice: Speaking,
-    messages: AsyncIterator[str | bytes],
-) -> None:
-    recorder = session.parts.recorder
-    refused = 0
-    async for message in messages:
+class _Reader:
+    """Takes what the carrier sends: fifty frames a second, and now and then something else."""
+
+    def __init__(self, session: CallSession, codec: MediaCodec, voice: Speaking) -> None:
+        self._session = session
+        self._codec = codec
+        self._voice = voice
+        self._recorder = session.parts.recorder
+        self._refused = 0
+
+    def take(self, message: str | bytes) -> bool:
+        """Take one message; false once so many broke the protocol that the stream is given up."""
+        session = self._session
         session.heard_at = session.clock.monotonic()
         try:
-            facts = codec.receive(message)
+            facts = self._codec.receive(message)
         except RemoteProtocolError as error:
-            refused += 1
-            session.note("media-refused", {"detail": str(error)})
-            if refused == 1:  # one line for all of a stream; the journal has each
-                logger.warning("carrier media stream: %s; left out, the stream goes on", error)
-            if refused >= REFUSALS:
-                logger.warning("carrier media stream: %d messages were refused; closed", refused)
-                return
-            continue
+            return self._refuse(error)
         for fact in facts:
-            match fact:
-                case AudioReceived(audio, timestamp):
-                    ears = session.parts.listening
-                    if ears is None:
-                        continue  # the call goes on by turns, and this stream is about to end
-                    if recorder is not None:
-                        recorder.caller(timestamp, audio)
-                    await ears.frame(audio)
-                    session.meter.heard(audio, voice=ears.voice_sounds, timestamp=timestamp)
-                case MarkEchoed(name):
-                    voice.mark_echoed(name)
-                case DtmfPressed(digit):
-                    session.post(DtmfReceived(digit))
-                case _:
-                    pass  # the start was taken before the session was found; after a stop the socket closes
+            if type(fact) is AudioReceived:
+                self._hear(fact)
+            elif isinstance(fact, MarkEchoed):
+                self._voice.mark_echoed(fact.name)
+            elif isinstance(fact, DtmfPressed):
+                session.post(DtmfReceived(fact.digit))
+            # The start was taken before the session was found; after a stop the socket closes.
+        return True
+
+    def _hear(self, heard: AudioReceived) -> None:
+        session, audio = self._session, heard.audio
+        ears = session.parts.listening
+        if ears is None:
+            return  # the call goes on by turns, and this stream is about to end
+        if self._recorder is not None:
+            self._recorder.caller(heard.timestamp, audio)
+        ears.frame(audio)
+        session.meter.heard(audio, voice=ears.voice_sounds, timestamp=heard.timestamp)
+
+    def _refuse(self, error: RemoteProtocolError) -> bool:
+        self._refused += 1
+        self._session.note("media-refused", {"detail": str(error)})
+        if self._refused == 1:  # one line for all of a stream; the journal has each
+            logger.warning("carrier media stream: %s; left out, the stream goes on", error)
+        if self._refused >= REFUSALS:
+            logger.warning("carrier media stream: %d messages were refused; closed", self._refused)
+            return False
+        return True

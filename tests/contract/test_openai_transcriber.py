@@ -463,11 +463,11 @@ async def test_an_utterance_cut_by_a_broken_connection_is_heard_whole_by_the_nex
     try:
         async with asyncio.timeout(5):
             for at in range(0, len(audio), FRAME):
-                await listening.frame(audio[at : at + FRAME].ljust(FRAME, b"\xff"))
+                listening.frame(audio[at : at + FRAME].ljust(FRAME, b"\xff"))
                 await asyncio.sleep(0)
             await vendor.until(lambda: len(vendor.sessions) == 2 and vendor.sessions[1].ready)
             while not finals:
-                await listening.frame(PAUSE[:FRAME])
+                listening.frame(PAUSE[:FRAME])
                 await asyncio.sleep(0.001)
                 finals = [e for e in posted if isinstance(e, events.TranscriptReceived) and e.final]
     finally:

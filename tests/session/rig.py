@@ -99,9 +99,10 @@ class FarEnd:
     def drop(self) -> None:
         self.to_server.put_nowait(None)
 
-    async def messages(self):
-        while (message := await self.to_server.get()) is not None:
-            yield message
+    async def give(self, take):
+        queue = self.to_server
+        while (message := await queue.get()) is not None and take(message):
+            pass
 
     @property
     def speech(self) -> list[tuple[float, float]]:
@@ -253,7 +254,7 @@ class Rig:
             )
         )
         self.media = asyncio.create_task(
-            carry_media(self.session, codec, MediaLink(FarSocket(self.far)), self.far.messages())
+            carry_media(self.session, codec, MediaLink(FarSocket(self.far)), self.far)
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 import aiohttp
 
 from openclaw_voicecall.errors import ConfigError, VendorError, VendorUnavailable
-from openclaw_voicecall.providers._http import base_address
+from openclaw_voicecall.providers._http import base_address, names_proxy
 from openclaw_voicecall.providers.chat.config import ChatConfig
 from openclaw_voicecall.providers.chat.failures import FAILURES, Refusal, vendor_error
 from openclaw_voicecall.providers.chat.vendors import ChatVendor
@@ -46,7 +46,7 @@ class ChatConnection:
             connector=aiohttp.TCPConnector(limit=1000, keepalive_timeout=KEEP_ALIVE),
             timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT, sock_read=silence),
             headers={"Authorization": f"Bearer {key or 'none'}", "Accept": "application/json", **headers},
-            trust_env=True,
+            trust_env=names_proxy(),
         )
 
     async def __aenter__(self) -> Self:

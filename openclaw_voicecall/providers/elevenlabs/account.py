@@ -9,7 +9,7 @@ import aiohttp
 from pydantic import SecretStr
 
 from openclaw_voicecall.errors import VendorAuthError, VendorError, VendorRejected
-from openclaw_voicecall.providers._http import SAID, base_address, failure, unreachable
+from openclaw_voicecall.providers._http import SAID, base_address, failure, names_proxy, unreachable
 from openclaw_voicecall.providers._messages import json_value
 
 VENDOR: Final = "elevenlabs"
@@ -106,7 +106,7 @@ def open_session(*, connect: float, stall: float) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=stall),
-        trust_env=True,
+        trust_env=names_proxy(),
     )
 
 

@@ -72,6 +72,8 @@ class ScribeStream:
         answer_limit: Seconds that a final text may take.
     """
 
+    never_waits = True
+
     def __init__(self, socket: VendorSocket, session: ScribeSession, *, answer_limit: float) -> None:
         self._socket = socket
         self._session = session

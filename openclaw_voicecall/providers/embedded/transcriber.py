@@ -79,6 +79,8 @@ class LocalStream:
         interim_bytes: New speech after which an interim is due; 0 for none.
     """
 
+    never_waits = True
+
     def __init__(self, decoder: Decoder, *, interim_bytes: int) -> None:
         self._decoder = decoder
         self._interim_bytes = interim_bytes

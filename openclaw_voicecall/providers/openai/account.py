@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from openclaw_voicecall import __version__
 from openclaw_voicecall.errors import ConfigError, VendorUnavailable
-from openclaw_voicecall.providers._http import base_address, failure, unreachable
+from openclaw_voicecall.providers._http import base_address, failure, names_proxy, unreachable
 from openclaw_voicecall.providers._messages import json_value
 from openclaw_voicecall.providers.openai.refusals import VENDOR, without_keys
 
@@ -68,7 +68,7 @@ async def check_account(account: Account, model: str) -> str:
     try:
         async with (
             aiohttp.ClientSession(
-                trust_env=True, timeout=aiohttp.ClientTimeout(total=CHECK_LIMIT)
+                trust_env=names_proxy(), timeout=aiohttp.ClientTimeout(total=CHECK_LIMIT)
             ) as session,
             session.get(
                 f"{account.base_url}/models", headers=account.headers, allow_redirects=False

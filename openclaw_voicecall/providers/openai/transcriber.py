@@ -118,6 +118,8 @@ class OpenAIStream:
         limits: How long things may take.
     """
 
+    never_waits = True
+
     def __init__(self, account: Account, settings: SessionSettings, *, clock: Clock, limits: Limits) -> None:
         self._url = socket_address(account.base_url, "/realtime", {"intent": "transcription"})
         self._headers = account.headers

@@ -7,6 +7,7 @@ import aiohttp
 
 from openclaw_voicecall.config.openclaw import GATEWAY_VARIABLE
 from openclaw_voicecall.errors import VendorError, VendorRejected
+from openclaw_voicecall.providers._http import names_proxy
 from openclaw_voicecall.providers.openclaw.failures import VENDOR, lost, no_endpoint, refused
 from openclaw_voicecall.providers.openclaw.gateway import Gateway
 
@@ -30,7 +31,9 @@ async def check_gateway(gateway: Gateway, wanted: str) -> str:
     agent = wanted.partition("@")[0] or "default"
     try:
         async with (
-            aiohttp.ClientSession(trust_env=True, timeout=aiohttp.ClientTimeout(total=LIMIT)) as session,
+            aiohttp.ClientSession(
+                trust_env=names_proxy(), timeout=aiohttp.ClientTimeout(total=LIMIT)
+            ) as session,
             session.get(
                 f"{gateway.url}/v1/models", headers=gateway.headers, allow_redirects=False
             ) as response,

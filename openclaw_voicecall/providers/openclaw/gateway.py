@@ -17,7 +17,7 @@ import json5
 
 from openclaw_voicecall.config.openclaw import GATEWAY_VARIABLE, openclaw_config_path
 from openclaw_voicecall.errors import keep_quiet
-from openclaw_voicecall.providers._http import base_address
+from openclaw_voicecall.providers._http import base_address, names_proxy
 from openclaw_voicecall.providers.openclaw.config import OpenClawConfig
 
 PORT: Final = 18789
@@ -78,7 +78,7 @@ async def connect(config: OpenClawConfig) -> AsyncIterator[aiohttp.ClientSession
     )
     connector = aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE, limit=0)
     async with aiohttp.ClientSession(
-        timeout=limits, connector=connector, trust_env=True, read_bufsize=LONGEST_EVENT
+        timeout=limits, connector=connector, trust_env=names_proxy(), read_bufsize=LONGEST_EVENT
     ) as session:
         yield session
 
