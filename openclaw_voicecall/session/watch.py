@@ -7,7 +7,6 @@ carrier is asked to speak, and in the end there is a goodbye.
 """
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from openclaw_voicecall.core import events as e
@@ -48,7 +47,9 @@ class LineWatch:
         self._clips = clips
         self._limit = limit
         self._late_after = late_after
-        self._wake = asyncio.Event()
+        self._running = False
+        self._soon: asyncio.Handle | None = None
+        """A look that is due at once."""
         self._rung = 0
         """Clips played since sound is due."""
 
@@ -56,20 +57,27 @@ class LineWatch:
         """The core has moved: sound may be due from now on, or no more."""
         meter = self._session.meter
         meter.set_due(self._is_due(self._session.call.snapshot()))
-        if meter.silence() >= self._limit:
-            self._wake.set()  # such as when a stream begins after a silence
+        if self._running and self._soon is None and meter.silence() >= self._limit:
+            # Such as when a stream begins after a silence.
+            self._soon = asyncio.get_running_loop().call_soon(self._look_soon)
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        clock = self._session.clock
-        while True:
-            slept = clock.monotonic()
-            self._wake.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY):
-                    await self._wake.wait()
-            if clock.monotonic() - slept < LOOK_EVERY + STALE:
-                self._look()
+        clock, self._running = self._session.clock, True
+        try:
+            while True:
+                slept = clock.monotonic()
+                await asyncio.sleep(LOOK_EVERY)
+                if clock.monotonic() - slept < LOOK_EVERY + STALE:
+                    self._look()
+        finally:
+            self._running = False
+            if self._soon is not None:
+                self._soon.cancel()
+
+    def _look_soon(self) -> None:
+        self._soon = None
+        self._look()
 
     def _look(self) -> None:
         session = self._session

@@ -96,6 +96,8 @@ class Items:
     @property
     def oldest(self) -> int | None:
         """Since when the longest waiting item is due, in bytes of audio; None when none is."""
+        if not self._open:
+            return None
         return min((item.since for item in self._open if item.since is not None), default=None)
 
     def _item(self, item_id: str) -> Item | None:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Concatenate, Final, ParamSpec
+from typing import Final
 
 from openclaw_voicecall.api.clock import Clock
 from openclaw_voicecall.api.speech import SpeechEvent, TranscriptionRequest, TranscriptionStream
@@ -25,8 +25,6 @@ from openclaw_voicecall.providers.openai.session_config import SessionSettings
 from openclaw_voicecall.providers.openai.transcription import Phase, TranscriptionSession
 
 logger = logging.getLogger(__name__)
-
-P = ParamSpec("P")
 
 OPERATION: Final = "transcribe"
 READY_LIMIT: Final = 5.0
@@ -135,7 +133,7 @@ class OpenAIStream:
 
     async def send(self, audio: bytes) -> None:
         """Take the next caller audio, mu-law 8 kHz."""
-        self._do(TranscriptionSession.send, audio)
+        self._do(lambda session: session.send(audio))
         if self._clock.monotonic() >= self._rotate_at:
             self._rotate()
 
@@ -167,14 +165,12 @@ class OpenAIStream:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _do(
-        self, act: Callable[Concatenate[TranscriptionSession, P], None], *given: P.args, **named: P.kwargs
-    ) -> None:
+    def _do(self, act: Callable[[TranscriptionSession], None]) -> None:
         """Let the session act. A failure ends the iteration: those who send audio cannot handle it."""
         if self._events.over:
             return
         try:
-            act(self._line.session, *given, **named)
+            act(self._line.session)
             self._line.session.require_answers()
             self._pump(self._line)
         except VendorError as error:
@@ -243,16 +239,18 @@ class OpenAIStream:
 
     def _pump(self, line: _Line) -> None:
         """Pass on what a session has for OpenAI and for us; a fresh session's words wait for the last of the old."""
-        if line.socket is not None and line.socket.close_code is None:  # else the reading side says why
+        socket = line.socket
+        if socket is not None and socket.close_code is None:  # else the reading side says why
             try:
                 for message in line.session.take_messages():
-                    line.socket.send(message)
+                    socket.send(message)
             except VendorError as error:
                 if line is self._line:
                     self._events.end(error)
         if line is self._fresh or (line is self._line and self._retiring is not None):
             return
-        self._events.give(line.session.take_events())
+        if events := line.session.take_events():
+            self._events.give(events)
 
     def _end(self, line: _Line) -> None:
         """Let a session transcribe what it has, and no longer than allowed."""
