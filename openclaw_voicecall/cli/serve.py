@@ -1,5 +1,6 @@
 """The commands that run for long: the service, and a telephone that rings it."""
 
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ def serve(invocation: Invocation) -> None:
 
 
 async def _serve(invocation: Invocation) -> None:
+    gc.disable()  # `keep_collections_short` enables it: next to nothing that a start makes is garbage
     from openclaw_voicecall.cli.service import announce, log_to_stderr
     from openclaw_voicecall.server.client import ControlClient
     from openclaw_voicecall.server.resources import keep_collections_short

@@ -46,6 +46,7 @@ def keep_collections_short() -> None:
     gc.collect()  # what survives this one is what later ones are measured by
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, OLD_THRESHOLD)
+    gc.enable()
 
 
 def _resident() -> int | None:
