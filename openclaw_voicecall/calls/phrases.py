@@ -68,6 +68,10 @@ class PhraseCache:
         parts = [self._kept.get((text, language, voice), b"") for text in utterances((phrase,), language)]
         return b"".join(parts) if all(parts) else b""
 
+    def keeps(self, utterance: str, language: str, voice: str) -> bool:
+        """Whether the audio of this very utterance is there."""
+        return (utterance, language, voice) in self._kept
+
     async def warm(self) -> None:
         """Make the audio of all phrases, one after the other; the first failure ends it with a log line."""
         for text in sorted(self._phrases):

@@ -28,6 +28,10 @@ class KeepsPhrases(Protocol):
         """The whole mu-law audio of a phrase; empty where it is not there."""
         ...
 
+    def keeps(self, utterance: str, language: str, voice: str) -> bool:
+        """Whether the audio of this very utterance is there."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Clip:

@@ -142,8 +142,8 @@ class Voice:
 
     async def _ask(self, link: Link[Synthesizer], attempt: "_Attempt") -> Exception | None:
         """Let one synthesizer speak; returns why it could not."""
-        kept = isinstance(link.provider, KeepsPhrases) and bool(
-            link.provider.kept(attempt.text, self._language, self._voice)
+        kept = isinstance(link.provider, KeepsPhrases) and link.provider.keeps(
+            attempt.text, self._language, self._voice
         )
         request = SpeechRequest(
             call_id=self._call_id, text=attempt.text, language=self._language, voice=self._voice

@@ -275,6 +275,9 @@ class Remembering(ScriptedSynthesizer):
     def kept(self, phrase: str, language: str, voice: str) -> bytes:
         return bytes([0x0F, 0x8F]) * round(len(phrase) * PER_CHARACTER * 4000)
 
+    def keeps(self, utterance: str, language: str, voice: str) -> bool:
+        return True
+
 
 async def test_a_phrase_that_is_at_hand_bridges_a_silence_and_is_written_down():
     tts = [Remembering(delay=5.0)]
