@@ -77,6 +77,10 @@ class EchoGate:
         self._gain: Any = np.full(_LAGS, _FIRST_GAIN)
         self._reach: Any = self._gain.copy()
         """The gain of a delay, or of one near it."""
+        self._top = _FIRST_GAIN
+        """The highest of these."""
+        self._peak = _QUIET
+        """The loudest that was ever played."""
         self._learned = 0
         self._time = -math.inf
         self._levels: deque[float] = deque(maxlen=_FLOOR_FRAMES)
@@ -91,6 +95,7 @@ class EchoGate:
         self._advance(slot - 1)
         for at in range(0, len(audio), FRAME_BYTES):
             level = rms_dbfs(audio[at : at + FRAME_BYTES])
+            self._peak = max(self._peak, level)
             self._write(slot, level)
             if level > _LOUD:
                 self._sounded = max(self._sounded, slot)
@@ -139,6 +144,9 @@ class EchoGate:
         return round(self._time / _SLOT)
 
     def _is_echo(self, level: float, slot: int) -> bool:
+        if self._peak + self._top < _INAUDIBLE:
+            self._open, self._evidence = 0, 0.0
+            return False
         self._advance(slot)
         first = (slot - _LAGS + 1) % self._size
         played = self._played[first : first + _LAGS]
@@ -175,6 +183,7 @@ class EchoGate:
         np.clip(self._gain, _LEAST_GAIN, _LOUDEST_GAIN, out=self._gain)
         padded = np.pad(self._gain, _SPREAD, constant_values=_LEAST_GAIN)
         self._reach = np.lib.stride_tricks.sliding_window_view(padded, 2 * _SPREAD + 1).max(axis=1)
+        self._top = float(self._reach.max())
 
     def _turned_down(self, frame: bytes, level: float) -> bytes:
         floor = min(self._levels)

@@ -34,6 +34,7 @@ REFUSED: Final = 1008
 TOO_LARGE: Final = 1009
 
 _CONTINUATION: Final = 0
+_WHOLE_TEXT: Final = 0x81
 _FIN, _RESERVED, _MASKED = 0x80, 0x70, 0x80
 _LONGEST_CONTROL: Final = 125
 _OPCODES: Final = {opcode.value: opcode for opcode in Opcode}
@@ -86,8 +87,9 @@ class FrameReader:
                 if end - at < 10:
                     break
                 size, payload = int.from_bytes(data[at + 2 : at + 10], "big"), at + 10
-            self._check(first, second, size)
             masked = second & _MASKED
+            if first != _WHOLE_TEXT or self._opcode or bool(masked) is not self._masked or size > self._limit:
+                self._check(first, second, size)
             begin = payload + 4 if masked else payload
             if end - begin < size:
                 break

@@ -6,11 +6,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import copy_context
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any
 
 from openclaw_voicecall.api.carrier import Carrier, CarrierCapabilities, LegOrder, LegRef
 from openclaw_voicecall.api.clock import Clock
+from openclaw_voicecall.api.store import LineFigures
 from openclaw_voicecall.core import events as e
 from openclaw_voicecall.core.call import Call
 from openclaw_voicecall.core.commands import Command, ReleaseCall
@@ -77,6 +79,17 @@ class Parts:
     """Whether the owner lets the agent hand the far party over to this number."""
     may_dial: Callable[[str], Awaitable[str]] = anybody
     """Why the far party may not be handed over to this number; empty where it may."""
+
+
+def plain(fact: e.Event | Command | LineFigures) -> dict[str, Any]:
+    """The fields of a fact or an order, all of them plain values."""
+    kind: Any = type(fact)
+    return {name: getattr(fact, name) for name in _names(kind)}
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
 
 
 class CallSession:
@@ -318,14 +331,14 @@ class CallSession:
         was_busy, self._busy = self._busy, True
         try:
             commands = self.call.receive(event, self.clock.monotonic())
-            self._enter(type(event).__name__, asdict(event), commands)
+            self._enter(type(event).__name__, plain(event), commands)
             if isinstance(event, e.SpeechStarted):
                 self.parts.speaking.cut_clip()
         finally:
             self._busy = was_busy
 
     def _enter(self, name: str, data: dict[str, Any], commands: list[Command]) -> None:
-        orders = tuple({"command": type(command).__name__, **asdict(command)} for command in commands)
+        orders = tuple({"command": type(command).__name__, **plain(command)} for command in commands)
         if any(isinstance(command, ReleaseCall) for command in commands):
             self._note_figures()
         self._journal(name, data, orders, self.call)
@@ -338,14 +351,14 @@ class CallSession:
     def _note_figures(self) -> None:
         figures = self.meter.figures()
         if figures is not None:
-            self.note("line-figures", asdict(figures))
+            self.note("line-figures", plain(figures))
 
     def _report_progress(self) -> None:
         progress = self.parts.speaking.progress()
         if progress is not None and progress != self._progress:
             self._progress = progress
             commands = self.call.receive(progress, self.clock.monotonic())
-            self._enter("PlayoutProgressed", asdict(progress), commands)
+            self._enter("PlayoutProgressed", plain(progress), commands)
 
     def _arm(self) -> None:
         if self._timer is not None:
