@@ -28,11 +28,14 @@ from load.run import LATE_MS, Plan, as_json, measure
 from load.script import Script
 from load.service import NotStarted, Setting
 
-SIZES = "1,10,25,50,100"
+from openclaw_voicecall.testing.service import ServiceCrashed
+
+SIZES = (1, 10, 25, 50, 100)
 PROFILED = 25
 PARTS = ("calls", "start", "help", "idle", "store", "engines")
-FEW, LONGER = 5, 2.5
-"""Fewer calls than these are measured for so much longer, to have turns to count."""
+SECONDS = 24.0
+FEW, LONGER = 5, 60.0
+"""Fewer calls than these are measured for so many seconds, to have turns to count."""
 
 
 def main() -> None:
@@ -42,64 +45,88 @@ def main() -> None:
         sys.exit("many_calls.py reads what processes use from Linux's /proc, so it runs on Linux only")
     # The commands whose start is measured may keep their bytecode, as those of an installation.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    mine = cores()
-    core = options.server_core if options.server_core is not None else mine[0]
-    rest = set(mine) - {core}
-    if core not in mine:
-        sys.exit(f"core {core} is none of those that may be used: {', '.join(map(str, mine))}")
-    if options.workers > 1:
-        rest = set(mine)
-    elif rest:
-        os.sched_setaffinity(0, rest)
-    else:
-        print("there is one core only: service and load share it, so the figures are not those of a core", flush=True)
-    setting = Setting(
-        core=core if options.workers == 1 else None,
-        workers=options.workers,
-        speculation=not options.no_speculation,
-    )
     plan = Plan(
-        seconds=options.seconds, ramp=options.ramp, setting=setting, script=Script(barge_every=options.barge_every)
+        seconds=options.seconds or SECONDS,
+        ramp=options.ramp,
+        setting=Setting(
+            cores=place(options), workers=options.workers, speculation=not options.no_speculation
+        ),
+        script=Script(barge_every=options.barge_every),
     )
     try:
         figures = run(plan, options)
     except NotStarted as error:
         sys.exit(f"the service under test did not start: {error}")
+    except ServiceCrashed as error:
+        sys.exit(f"the service under test did not live to the end: {error}")
     for path in report.save(figures, options.out):
         print(f"wrote {path}")
     if options.check and any(row["verdict"] != "ok" for row in figures.get("sizes", [])):
         sys.exit(1)
 
 
+def place(options: argparse.Namespace) -> tuple[int, ...]:
+    """Give the load its cores; returns those of the service."""
+    mine = cores()
+    taken = options.server_cores or tuple(mine[: options.workers])
+    if strangers := set(taken) - set(mine):
+        sys.exit(f"core {min(strangers)} is none of those that may be used: {', '.join(map(str, mine))}")
+    if rest := set(mine) - set(taken):
+        os.sched_setaffinity(0, rest)
+    else:
+        print("service and load share all cores, so the load takes time from what it measures", flush=True)
+    return taken
+
+
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", help=f"calls at a time, with commas [{SIZES}; with --profile {PROFILED}]")
-    parser.add_argument("--seconds", type=float, default=24.0, help="measured seconds of each size [24]")
-    parser.add_argument("--ramp", type=float, default=8.0, help="seconds in which the calls begin, at least [8]")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    sizes = ",".join(map(str, SIZES))
+    parser.add_argument(
+        "--sizes", type=numbers, help=f"calls at a time, with commas [{sizes}; with --profile {PROFILED}]"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        help=f"measured seconds of a size [{SECONDS:g}, below {FEW} calls {LONGER:g}]",
+    )
+    parser.add_argument(
+        "--ramp", type=float, default=8.0, help="seconds in which the calls begin, at least [8]"
+    )
     parser.add_argument("--only", help=f"parts with commas, of {', '.join(PARTS)} [all]")
     parser.add_argument("--profile", action="store_true", help="say where a call-second goes, for one size")
-    parser.add_argument("--workers", type=int, default=1, help="processes of the service; above 1 it is not pinned [1]")
+    parser.add_argument("--workers", type=int, default=1, help="processes of the service [1]")
     parser.add_argument("--no-speculation", action="store_true", help="set endpointing.speculate to false")
-    parser.add_argument("--barge-every", type=int, default=3, help="every so many replies are talked over; 0 for none [3]")
-    parser.add_argument("--server-core", type=int, help="core of the service [the first]")
-    parser.add_argument("--out", type=Path, default=Path("out/bench"), help="folder of JSON and picture [out/bench]")
+    parser.add_argument(
+        "--barge-every", type=int, default=3, help="every so many replies are talked over; 0 for none [3]"
+    )
+    parser.add_argument(
+        "--server-cores", type=numbers, help="cores of the service, with commas [the first; one a worker]"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/bench"), help="folder of JSON and picture [out/bench]"
+    )
     parser.add_argument("--check", action="store_true", help="exit with 1 when a size is not good")
-    parser.add_argument("--markdown", action="store_true", help="print the table for a page of documentation, too")
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the table for a page of documentation, too"
+    )
     options = parser.parse_args()
     options.parts = PARTS if options.only is None else tuple(options.only.split(","))
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"--only knows {', '.join(PARTS)}, not {', '.join(sorted(unknown))}")
-    wanted = options.sizes or (str(PROFILED) if options.profile else SIZES)
-    try:
-        options.sizes = [int(size) for size in wanted.split(",")]
-    except ValueError:
-        parser.error(f"--sizes takes numbers with commas, not {wanted!r}")
+    options.sizes = options.sizes or ((PROFILED,) if options.profile else SIZES)
     if options.profile and options.workers > 1:
         parser.error("--profile looks at one process; leave out --workers")
-    if min(options.sizes) < 1 or options.workers < 1 or options.seconds <= 0:
+    if min(options.sizes) < 1 or options.workers < 1 or (options.seconds or 1) <= 0:
         parser.error("--sizes, --workers and --seconds are above 0")
     return options
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Numbers with commas."""
+    return tuple(int(number) for number in text.split(","))
 
 
 def run(plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
@@ -121,12 +148,14 @@ def run(plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
         print(report.head(), flush=True)
         figures["sizes"] = []
         for size in options.sizes:
-            longer = LONGER if size < FEW else 1.0
-            row = wait(measure(replace(plan, seconds=plan.seconds * longer), size))
+            seconds = options.seconds or (LONGER if size < FEW else SECONDS)
+            row = wait(measure(replace(plan, seconds=seconds), size))
             figures["sizes"].append(row)
             print(report.line(row), flush=True)
         if any("load itself" in row["verdict"] for row in figures["sizes"]):
-            print(f"rows in which the load was more than {LATE_MS} ms late do not count: they tell of the load")
+            print(
+                f"rows in which the load was more than {LATE_MS} ms late do not count: they tell of the load"
+            )
         if options.markdown:
             print(report.markdown(figures["sizes"]))
     for name in options.parts:

@@ -1,1 +1,1 @@
-"""The load of `bench/many_calls.py`: what stands in for Twilio, the callers and the vendors, and what is measured of it."""
+"""The load of `bench/many_calls.py`: stand-ins for Twilio, its callers and the vendors, and what is measured."""

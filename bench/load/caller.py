@@ -1,4 +1,4 @@
-"""One call on Twilio's side: its media stream, a telephone that plays what comes, and a caller who follows the script."""
+"""One call on Twilio's side: a telephone that plays what comes, and a caller who follows the script."""
 
 import binascii
 import json
@@ -305,9 +305,7 @@ class Caller:
         while buffer and isinstance(buffer[0], str):
             self._echo(buffer.popleft())  # type: ignore[arg-type] # a mark, as was just seen
         if not self._playing:
-            if not buffer or (
-                self._buffered < _PREBUFFER and at - self._first_came < _PREBUFFER_SECONDS
-            ):
+            if not buffer or (self._buffered < _PREBUFFER and at - self._first_came < _PREBUFFER_SECONDS):
                 return
             self._playing = True
         loud = self._take_frame()
@@ -342,4 +340,3 @@ class Caller:
                 buffer.popleft()
         self._buffered -= FRAME - need
         return loud
-

@@ -216,7 +216,9 @@ class Carrier:
             if socket.caller is not None and socket.caller.state is not State.OVER:
                 socket.caller.stop(ACCOUNT)
                 socket.leave()
-        told = (self._tell_end(http, socket.caller.call_sid) for socket in leaving if socket.caller is not None)
+        told = (
+            self._tell_end(http, socket.caller.call_sid) for socket in leaving if socket.caller is not None
+        )
         await asyncio.gather(*told)
         if leaving:
             await asyncio.wait([socket.closed for socket in leaving], timeout=5)
@@ -226,7 +228,7 @@ class Carrier:
     async def _announce(self, http: aiohttp.ClientSession, number: int, call_sid: str) -> _Stream:
         body = await self._post(http, self._webhook, number, call_sid, "ringing")
         # The service is ours, and its answer is read by this process alone.
-        found = ElementTree.fromstring(body).find(".//Connect/Stream")  # noqa: S314
+        found = ElementTree.fromstring(body).find(".//Connect/Stream")
         if found is None:
             raise RuntimeError(f"the call was not answered with a stream: {body[:80]!r}")
         parameters = {each.get("name", ""): each.get("value", "") for each in found.findall("Parameter")}
@@ -236,7 +238,9 @@ class Carrier:
         parts = urlsplit(stream.url)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         _, socket = await asyncio.get_running_loop().create_connection(
-            lambda: MediaSocket(path, parts.netloc, signature(stream.url), self.figures), "127.0.0.1", self._port
+            lambda: MediaSocket(path, parts.netloc, signature(stream.url), self.figures),
+            "127.0.0.1",
+            self._port,
         )
         self.sockets.append(socket)
         await socket.open

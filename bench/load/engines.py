@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from load.process import usage
+from load.run import spread
+from load.sound import FRAME, RATE
 from openclaw_voicecall.api.speech import Heard, SpeechRequest, TranscriptionRequest, TranscriptionStream
 from openclaw_voicecall.errors import EngineMissing
 from openclaw_voicecall.providers.embedded import inventory, synthesizer
@@ -19,10 +22,6 @@ from openclaw_voicecall.providers.embedded.settings import (
 from openclaw_voicecall.providers.embedded.synthesizer import LocalSynthesizer
 from openclaw_voicecall.providers.embedded.transcriber import LocalTranscriber
 from openclaw_voicecall.testing.wer import word_errors
-
-from load.process import usage
-from load.run import spread
-from load.sound import FRAME, RATE
 
 SPEECH = Path(__file__).parents[2] / "tests" / "data" / "speech-asterisk"
 PROMPTS = 20

@@ -138,7 +138,9 @@ class Connection(asyncio.Protocol):
         self._waiting += data
         while (end := self._waiting.find(b"\r\n\r\n")) >= 0:
             head = self._waiting[:end].decode("latin-1").split("\r\n")
-            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+            headers = {
+                name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])
+            }
             size = int(headers.get("content-length", "0"))
             if len(self._waiting) < end + 4 + size:
                 return

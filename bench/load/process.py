@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +20,15 @@ def cores() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
-def pinned(core: int | None) -> list[str]:
-    """What to put before a command, so that it and its children run on one core; nothing for no core."""
-    if core is None:
+def pinned(cores: Sequence[int]) -> list[str]:
+    """What to put before a command, so that it and its children run on some cores; nothing for none."""
+    if not cores:
         return []
-    become = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); os.execvp(sys.argv[2], sys.argv[2:])"
-    return [sys.executable, "-S", "-c", become, str(core)]
+    become = (
+        "import os, sys; os.sched_setaffinity(0, set(map(int, sys.argv[1].split(','))));"
+        "os.execvp(sys.argv[2], sys.argv[2:])"
+    )
+    return [sys.executable, "-S", "-c", become, ",".join(map(str, cores))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,17 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 Row = dict[str, Any]
 
+
+def errors(row: Row) -> int:
+    """Everything that went wrong and is no lost or wrong transcript."""
+    counted = ("replies missed", "calls failed", "calls dropped")
+    return sum(row[name] for name in counted) + sum(row["refused"].values()) + sum(row["errors"].values())
+
+
+def _number(value: float | None, places: int) -> str:
+    return "-" if value is None else f"{value:.{places}f}"
+
+
 _COLUMNS: tuple[tuple[str, int, Any], ...] = (
     ("calls", 5, lambda row: row["calls"]),
     ("cpu ms", 7, lambda row: _number(row["cpu ms per call-second"], 2)),
@@ -26,22 +37,16 @@ _COLUMNS: tuple[tuple[str, int, Any], ...] = (
     ("starved%", 8, lambda row: _number(row["starved percent"], 2)),
     ("turns", 5, lambda row: row["turns"]),
     ("lost", 4, lambda row: row["transcripts lost"] + row["transcripts unclear"]),
-    ("wrong", 5, lambda row: row["replies wrong"] + row["replies foreign"] + row["model asked for nothing said"]),
-    ("errors", 6, lambda row: errors(row)),
+    (
+        "wrong",
+        5,
+        lambda row: row["replies wrong"] + row["replies foreign"] + row["model asked for nothing said"],
+    ),
+    ("errors", 6, errors),
     ("wait%", 5, lambda row: _number(row["waited for a core percent"], 1)),
     ("late99", 6, lambda row: _number(row["load"]["late ms"]["p99"], 1)),
     ("", 0, lambda row: row["verdict"]),
 )
-
-
-def errors(row: Row) -> int:
-    """Everything that went wrong and is no lost or wrong transcript."""
-    counted = ("replies missed", "calls failed", "calls dropped")
-    return sum(row[name] for name in counted) + sum(row["refused"].values()) + sum(row["errors"].values())
-
-
-def _number(value: float | None, places: int) -> str:
-    return "-" if value is None else f"{value:.{places}f}"
 
 
 def head() -> str:
@@ -123,7 +128,9 @@ def draw(rows: Sequence[Row], where: Row, target: Path) -> Path | None:
 
     sizes = [row["calls"] for row in rows]
     figure, axes = pyplot.subplots(2, 2, figsize=(10, 7), layout="constrained")
-    _curves(axes[0][0], "CPU of a call-second, ms", sizes, {"": [row["cpu ms per call-second"] for row in rows]})
+    _curves(
+        axes[0][0], "CPU of a call-second, ms", sizes, {"": [row["cpu ms per call-second"] for row in rows]}
+    )
     memory = {"service, MB": [row["memory MB"] for row in rows]}
     _curves(axes[0][1], "Memory of the whole service, MB", sizes, memory)
     shares = ("p50", "p95", "p99")
@@ -133,7 +140,9 @@ def draw(rows: Sequence[Row], where: Row, target: Path) -> Path | None:
     _curves(axes[1][1], "Barge-in: detection to clear, ms", sizes, clears)
     for axis in axes[1]:
         axis.set_xlabel("calls at a time")
-    title = f"{where['processor'] or where['architecture']}, one core for the service, Python {where['python']}"
+    title = (
+        f"{where['processor'] or where['architecture']}, one core for the service, Python {where['python']}"
+    )
     figure.suptitle(f"{title}, {where['commit']}, {where['date']}", fontsize=9)
     figure.savefig(target)
     pyplot.close(figure)
@@ -156,7 +165,9 @@ def _curves(axis: Any, title: str, sizes: list[int], curves: dict[str, list[floa
 def show_profile(figures: Row) -> str:
     """Where a call-second goes, in words."""
     total = figures["ms per call-second"]
-    lines = [f"a call-second costs {total:.2f} ms of a core, with what it costs to look ({figures['looks']} times)"]
+    lines = [
+        f"a call-second costs {total:.2f} ms of a core, with what it costs to look ({figures['looks']} times)"
+    ]
     lines += [f"  {ms:8.3f} ms  {100 * ms / total:5.1f} %  {part}" for part, ms in figures["parts"].items()]
     lines.append("and by function, its own lines only")
     lines += [f"  {ms:8.3f} ms  {name}" for name, ms in figures["functions"].items()]
@@ -174,7 +185,8 @@ def show_smaller(name: str, figures: Row) -> str:
             )
         case "help":
             took = figures["ms"]
-            return f"--help: {took['p50']:.0f} ms at the median, {took['max']:.0f} at most; {figures['memory MB']['p50']:.0f} MB"
+            memory = figures["memory MB"]["p50"]
+            return f"--help: {took['p50']:.0f} ms at the median, {took['max']:.0f} at most; {memory:.0f} MB"
         case "idle":
             return (
                 f"a call in which nobody talks: {_number(figures['cpu ms per call-second'], 2)} ms of a core a second, "
@@ -188,7 +200,7 @@ def show_smaller(name: str, figures: Row) -> str:
                 for name, took in figures["read"].items()
             )
             return (
-                f"store under {figures['calls']} calls: {figures['entries written per second']} journal entries a second "
+                f"store under {figures['calls']} calls: {figures['entries written per second']} entries a second "
                 f"written; read meanwhile: {read}; added p95 {figures['added ms']['p95']} ms ({figures['verdict']})"
             )
         case _:

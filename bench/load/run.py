@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from openclaw_voicecall.testing.service import RunningService
 
 from load.carrier import Carrier
 from load.http import now
@@ -20,6 +19,7 @@ from load.process import Usage, usage
 from load.script import Script
 from load.service import Setting, free_port, serving, webhook
 from load.vendors import Vendors
+from openclaw_voicecall.testing.service import RunningService
 
 GRACE = 3.0
 """Seconds in which a transcript has to lead to a request at the model."""
@@ -143,7 +143,9 @@ def figures(
         "seconds": round(span, 2),
         "cpu ms per call-second": round(1000 * cpu / (live * span), 3) if live else None,
         "cpu percent of a core": round(100 * cpu / span, 1),
-        "of it in the kernel": round(100 * (after.service.system - before.service.system) / cpu) if cpu else 0,
+        "of it in the kernel": round(100 * (after.service.system - before.service.system) / cpu)
+        if cpu
+        else 0,
         "waited for a core percent": round(100 * (after.service.waited - before.service.waited) / span, 1),
         "memory MB": round(after.service.memory / 1e6, 1),
         "memory MB idle": round(idle.memory / 1e6, 1),

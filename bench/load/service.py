@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from openclaw_voicecall.testing.service import RunningService, ServiceCrashed
-
 from load.carrier import OURS
 from load.process import pinned
 from load.vendors import ACCOUNT, AUTH_TOKEN, CHAT_KEY, OPENAI_KEY, VOICE, VOICE_KEY
+from openclaw_voicecall.testing.service import RunningService, ServiceCrashed
 
 PATH = "/voice/webhook"
 
@@ -24,7 +23,8 @@ class NotStarted(Exception):
 class Setting:
     """How the service is run."""
 
-    core: int | None = 0
+    cores: tuple[int, ...] = ()
+    """Where it runs; anywhere if there are none."""
     workers: int = 1
     speculation: bool = True
     inside: Sequence[str] = ()
@@ -36,7 +36,7 @@ class _Serving(RunningService):
     """The service with its public address known before its start, and perhaps with workers."""
 
     def __init__(self, state: Path, port: int, config: dict[str, Any], setting: Setting) -> None:
-        inside = (*pinned(setting.core), *setting.inside)
+        inside = (*pinned(setting.cores), *setting.inside)
         super().__init__(state, port=port, config=config, inside=inside, env=setting.env)
         self._workers = setting.workers
 
@@ -80,9 +80,7 @@ def configuration(port: int, vendors: str, *, calls: int, setting: Setting) -> d
         "responders": {"xai": {"apiKey": CHAT_KEY, "baseUrl": f"{vendors}/v1"}},
         "tts": {
             "provider": "elevenlabs",
-            "providers": {
-                "elevenlabs": {"apiKey": VOICE_KEY, "baseUrl": vendors, "speakerVoiceId": VOICE}
-            },
+            "providers": {"elevenlabs": {"apiKey": VOICE_KEY, "baseUrl": vendors, "speakerVoiceId": VOICE}},
         },
         "logging": {"level": "warning"},
     }
@@ -92,7 +90,9 @@ def configuration(port: int, vendors: str, *, calls: int, setting: Setting) -> d
 
 
 @contextmanager
-def serving(folder: Path, port: int, vendors: str, *, calls: int, setting: Setting) -> Iterator[RunningService]:
+def serving(
+    folder: Path, port: int, vendors: str, *, calls: int, setting: Setting
+) -> Iterator[RunningService]:
     """Run the service; its state goes below `folder`. Raises `NotStarted`."""
     config = configuration(port, vendors, calls=calls, setting=setting)
     service = _Serving(folder / "state", port, config, setting)
@@ -111,7 +111,6 @@ def serving(folder: Path, port: int, vendors: str, *, calls: int, setting: Setti
 def _why(said: str, setting: Setting) -> str:
     if not setting.speculation and "speculate" in said:
         return f"this version has no setting endpointing.speculate, so --no-speculation is of no use:\n{said}"
-    if setting.workers > 1 and "--workers" in said:
+    if setting.workers > 1 and "No such option" in said:
         return f"this version's `serve` has no option --workers:\n{said}"
     return said
-

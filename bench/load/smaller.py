@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -15,12 +14,11 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from openclaw_voicecall.server.client import ControlClient
-
 from load.process import pinned, usage
 from load.run import Plan, Stage, measure, spread
 from load.service import free_port, serving
 from load.vendors import Vendors
+from openclaw_voicecall.server.client import ControlClient
 
 STARTS, HELPS = 6, 10
 IDLE_CALLS = 10
@@ -56,7 +54,7 @@ def show_help(plan: Plan) -> dict[str, Any]:
     took, held = [], []
     command = [sys.executable, "-m", "openclaw_voicecall", "--help"]
     for _ in range(HELPS):
-        timed = [*pinned(plan.setting.core), sys.executable, "-S", "-c", _TIMED, *command]
+        timed = [*pinned(plan.setting.cores), sys.executable, "-S", "-c", _TIMED, *command]
         said = subprocess.run(timed, check=True, capture_output=True, text=True).stdout.split()
         took.append(float(said[-2]))
         held.append(int(said[-1]) / 1000)
@@ -65,7 +63,9 @@ def show_help(plan: Plan) -> dict[str, Any]:
 
 async def idle_call(plan: Plan) -> dict[str, Any]:
     """Calls in which nobody says a word, against a service without calls."""
-    quiet = replace(plan, seconds=min(plan.seconds, 10.0), ramp=2.0, settle=6.0, script=replace(plan.script, silent=True))
+    quiet = replace(
+        plan, seconds=min(plan.seconds, 10.0), ramp=2.0, settle=6.0, script=replace(plan.script, silent=True)
+    )
     alone = await measure(replace(quiet, ramp=0.0, settle=0.0), 0)
     calls = await measure(quiet, IDLE_CALLS)
     return {

@@ -1,8 +1,8 @@
 """Sound that says whose it is: every 20 ms are a tone that stands for one symbol.
 
-So the vendor that hears an utterance knows which call and turn it is of, and the telephone that hears an answer knows which
-question it belongs to, whatever the service has mixed up in between. Loudness rises and falls as syllables do, because
-detectors of speech take an even tone for what it is.
+So the vendor that hears an utterance knows which call and turn it is of, and the telephone that hears an answer knows
+which question it belongs to, whatever the service has mixed up in between. Loudness rises and falls as syllables do,
+because detectors of speech take an even tone for what it is.
 """
 
 import base64

@@ -21,7 +21,14 @@ _SHORTEST_MS = 100
 """Less sound than this is not committed."""
 _SESSION = {"type", "audio", "include", "object", "id", "expires_at"}
 _INPUT = {"format", "transcription", "turn_detection", "noise_reduction"}
-_DETECTION = {"type", "threshold", "prefix_padding_ms", "silence_duration_ms", "create_response", "interrupt_response"}
+_DETECTION = {
+    "type",
+    "threshold",
+    "prefix_padding_ms",
+    "silence_duration_ms",
+    "create_response",
+    "interrupt_response",
+}
 
 
 class Listening:
@@ -86,7 +93,12 @@ class Listening:
     def _refuse(self, why: str, message: dict[str, Any], code: str = "invalid_value") -> None:
         if code == "invalid_value":
             self._vendors.refused[f"transcriber: {why}"] += 1
-        error = {"type": "invalid_request_error", "code": code, "message": why, "event_id": message.get("event_id")}
+        error = {
+            "type": "invalid_request_error",
+            "code": code,
+            "message": why,
+            "event_id": message.get("event_id"),
+        }
         self._tell("error", error=error)
 
     def _update(self, message: dict[str, Any]) -> None:
@@ -169,8 +181,15 @@ class Listening:
         for part in range(_DELTAS):
             piece = words[part * len(words) // _DELTAS : (part + 1) * len(words) // _DELTAS]
             if piece:
-                self._later(begun + takes * (part + 1) / (_DELTAS + 1), item, "delta", delta=" ".join(piece) + " ")
-        usage = {"type": "tokens", "input_tokens": 15, "output_tokens": len(words), "total_tokens": 15 + len(words)}
+                self._later(
+                    begun + takes * (part + 1) / (_DELTAS + 1), item, "delta", delta=" ".join(piece) + " "
+                )
+        usage = {
+            "type": "tokens",
+            "input_tokens": 15,
+            "output_tokens": len(words),
+            "total_tokens": 15 + len(words),
+        }
         self._later(begun + takes, item, "completed", transcript=text, usage=usage)
 
     def _later(self, when: float, item: str, what: str, **fields: Any) -> None:

@@ -1,4 +1,4 @@
-"""The vendors with programmed latencies: OpenAI transcribes, a chat model writes, ElevenLabs speaks, Twilio takes orders."""
+"""The vendors, as quick as programmed: OpenAI hears, a chat model writes, ElevenLabs speaks, Twilio takes orders."""
 
 import asyncio
 import json
@@ -167,10 +167,17 @@ class _Reply(_Stream):
         account.counts["model requests"] += 1
         account.unasked_for += not numbers or not account.told.issuperset(numbers)
         account.asked.update(numbers)
-        text = self._vendors.script.reply_text(number) if number else "I did not get that. Please say it again."
+        text = (
+            self._vendors.script.reply_text(number) if number else "I did not get that. Please say it again."
+        )
         self._tokens = TOKENS.findall(text)
         self._usage = bool((body.get("stream_options") or {}).get("include_usage"))
-        self._head = {"id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 1, "model": body["model"]}
+        self._head = {
+            "id": "chatcmpl-bench",
+            "object": "chat.completion.chunk",
+            "created": 1,
+            "model": body["model"],
+        }
         self._begun, self._sent = now(), 0
         self._connection.on_lost = self._left
         self._at(self._begun + self._vendors.script.latencies.first_token / 1000, self._token)
@@ -188,7 +195,10 @@ class _Reply(_Stream):
             return
         self._put([{"index": 0, "delta": {}, "finish_reason": "stop"}])
         if self._usage:
-            self._put([], usage={"prompt_tokens": 20, "completion_tokens": self._sent, "total_tokens": 20 + self._sent})
+            self._put(
+                [],
+                usage={"prompt_tokens": 20, "completion_tokens": self._sent, "total_tokens": 20 + self._sent},
+            )
         self._connection.piece(b"data: [DONE]\n\n")
         self._connection.end()
 
