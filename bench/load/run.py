@@ -134,6 +134,7 @@ def figures(
     measured, vendors, script = stage.carrier.figures, stage.vendors, plan.script
     live, span = stage.carrier.live, after.at - before.at
     cpu = after.service.cpu - before.service.cpu
+    waited = after.service.waited - before.service.waited
     floor, vad = script.sum_of_latencies, script.latencies.speech_start
     added = [turn - floor for turn in measured.turns]
     lost = lost_transcripts(stage, before.at, after.at)
@@ -146,7 +147,7 @@ def figures(
         "of it in the kernel": round(100 * (after.service.system - before.service.system) / cpu)
         if cpu
         else 0,
-        "waited for a core percent": round(100 * (after.service.waited - before.service.waited) / span, 1),
+        "waited for a core percent": round(100 * waited / span, 1),
         "memory MB": round(after.service.memory / 1e6, 1),
         "memory MB idle": round(idle.memory / 1e6, 1),
         "memory KB per call": round((after.service.memory - idle.memory) / 1e3 / live) if live else None,
@@ -183,7 +184,11 @@ def figures(
         "load": {
             "late ms": spread(measured.late),
             "timers late ms": spread(vendors.timing.late),
-            "cpu percent of a core": round(100 * (after.load.cpu - before.load.cpu) / span, 1),
+            # The service is a child of the load.
+            "cpu percent of a core": round(100 * (after.load.cpu - before.load.cpu - cpu) / span, 1),
+            "waited for a core percent": round(
+                100 * (after.load.waited - before.load.waited - waited) / span, 1
+            ),
         },
         "vendors": dict(vendors.account.counts),
     }

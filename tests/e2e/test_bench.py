@@ -31,7 +31,7 @@ def test_two_calls_are_held_and_measured(tmp_path):
         "--sizes",
         "2",
         "--seconds",
-        "9",
+        "8",
         "--ramp",
         "1",
         "--markdown",

@@ -21,7 +21,7 @@ SECOND = 50
 class Line:
     """A call whose clock is turned by hand: the agent's words go in, what the caller sends is kept."""
 
-    def __init__(self, **script):
+    def __init__(self, clock, **script):
         self.figures = Figures(counting=True)
         self.sent = []
         reader = Reader()
@@ -33,6 +33,7 @@ class Line:
             lambda data: self.sent.extend(json.loads(text) for _, text in reader.feed(data)),
         )
         self.now = 0.0
+        clock.setattr("load.caller.now", lambda: self.now)
 
     def pass_time(self, ticks):
         for _ in range(ticks):
@@ -45,19 +46,19 @@ class Line:
     def say(self, audio):
         self.agent("media", media={"payload": base64.b64encode(audio).decode()})
 
-    def ask(self, clock):
+    def ask(self):
         """Speak the question, and wait for as long as the vendors take."""
-        while self.caller.state is not State.WAITING:
-            self.pass_time(1)
+        self.go_on_until(State.WAITING)
         self.pass_time(SECOND)
-        clock.setattr("load.caller.now", lambda: self.now)
+
+    def go_on_until(self, state):
+        while self.caller.state is not state:
+            self.pass_time(1)
 
 
 @pytest.fixture
 def line(monkeypatch):
-    line = Line()
-    monkeypatch.setattr("load.caller.now", lambda: line.now)
-    return line
+    return Line(monkeypatch)
 
 
 def judged(figures):
@@ -69,20 +70,20 @@ def judged(figures):
     [((7, 1), (1, 0, 0)), ((7, 3), (0, 1, 0)), ((8, 1), (0, 0, 1)), (None, (0, 1, 0))],
     ids=["its own", "of another turn", "of another call", "of nobody"],
 )
-def test_a_reply_is_known_by_its_sound(line, monkeypatch, number, verdict):
-    line.ask(monkeypatch)
+def test_a_reply_is_known_by_its_sound(line, number, verdict):
+    line.ask()
     line.say(speech(50, number))
     assert judged(line.figures) == verdict
 
 
-def test_a_turn_lasts_from_the_last_word_to_the_first_sound(line, monkeypatch):
-    line.ask(monkeypatch)
+def test_a_turn_lasts_from_the_last_word_to_the_first_sound(line):
+    line.ask()
     line.say(speech(50, (7, 1)))
     assert line.figures.turns == [pytest.approx(1000)]
 
 
-def test_silence_inside_a_reply_is_starvation_and_after_it_is_none(line, monkeypatch):
-    line.ask(monkeypatch)
+def test_silence_inside_a_reply_is_starvation_and_after_it_is_none(line):
+    line.ask()
     line.say(speech(20, (7, 1)))
     line.pass_time(25)
     line.say(speech(20, None))
@@ -93,15 +94,14 @@ def test_silence_inside_a_reply_is_starvation_and_after_it_is_none(line, monkeyp
 
 
 def test_whoever_is_talked_over_is_timed_to_clear_and_to_the_last_sound(monkeypatch):
-    line = Line(barge_every=1)
-    line.ask(monkeypatch)
+    line = Line(monkeypatch, barge_every=1)
+    line.ask()
     line.say(speech(150, (7, 1)))
-    while line.caller.state is not State.SPEAKING:
-        line.pass_time(1)
+    line.go_on_until(State.SPEAKING)
     line.pass_time(5)
     line.agent("mark", mark={"name": "end"})
     line.agent("clear")
-    line.ask(monkeypatch)
+    line.ask()
     line.say(speech(50, (7, 2)))
     assert line.figures.clears == [pytest.approx(100)]
     assert line.figures.hushes == [pytest.approx(120)]
@@ -110,11 +110,10 @@ def test_whoever_is_talked_over_is_timed_to_clear_and_to_the_last_sound(monkeypa
 
 
 def test_what_comes_after_clear_is_a_leak_and_no_reply(monkeypatch):
-    line = Line(barge_every=1)
-    line.ask(monkeypatch)
+    line = Line(monkeypatch, barge_every=1)
+    line.ask()
     line.say(speech(150, (7, 1)))
-    while line.caller.state is not State.SPEAKING:
-        line.pass_time(1)
+    line.go_on_until(State.SPEAKING)
     line.pass_time(5)
     line.agent("clear")
     line.say(speech(10, None))
@@ -122,8 +121,8 @@ def test_what_comes_after_clear_is_a_leak_and_no_reply(monkeypatch):
     assert len(line.figures.turns) == 1
 
 
-def test_a_reply_that_does_not_come_is_missed(line, monkeypatch):
-    line.ask(monkeypatch)
+def test_a_reply_that_does_not_come_is_missed(line):
+    line.ask()
     line.pass_time(9 * SECOND)
     assert line.figures.missed == 1
 
