@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import aiohttp
 
-from load.caller import Caller, Figures, State
-from load.http import Pending, now
+from load.caller import OVER, Caller, Figures
+from load.http import now
 from load.script import Script
 from load.vendors import ACCOUNT, AUTH_TOKEN, Vendors
 from load.websocket import CLOSE, PING, PONG, TEXT, Broken, Reader, accept_key, frame, new_key
@@ -74,7 +74,7 @@ class MediaSocket(asyncio.Protocol):
             self.open.set_exception(ConnectionError("the media stream was closed before it was open"))
         if self.caller is not None and not self.leaving:
             self._figures.dropped += 1
-            self.caller.state = State.OVER
+            self.caller.state = OVER
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -134,7 +134,7 @@ class Wheel:
         self._slots: list[list[Caller]] = [[] for _ in range(SLOTS)]
         self._begun = now()
         self._turning = False
-        self._pending: Pending | asyncio.Handle | None = None
+        self._pending: asyncio.Handle | None = None
 
     def add(self, caller: Caller, number: int) -> None:
         """Give a call its place."""
@@ -152,22 +152,20 @@ class Wheel:
     def _arm(self, millisecond: int) -> None:
         while not self._slots[millisecond % SLOTS]:
             millisecond += 1
-        loop, wait = asyncio.get_running_loop(), self._begun + millisecond / 1000 - now()
-        if wait > 0:
-            self._pending = loop.call_later(wait, self._turn, millisecond)
-        else:
-            self._pending = loop.call_soon(self._turn, millisecond)
+        wait = max(0.0, self._begun + millisecond / 1000 - now())
+        self._pending = asyncio.get_running_loop().call_later(wait, self._turn, millisecond)
 
     def _turn(self, millisecond: int) -> None:
-        late = now() - self._begun - millisecond / 1000
-        if late < -0.0003:
-            self._arm(millisecond)
-            return
-        self._figures.add(self._figures.late, late * 1000)
-        for caller in self._slots[millisecond % SLOTS]:
-            if caller.state is not State.OVER:
-                caller.tick(now())
-        self._arm(millisecond + 1)
+        # Whatever is due goes out at once: a round of the loop for each millisecond would fall behind more and more.
+        while (late := now() - self._begun - millisecond / 1000) > -0.0003:
+            self._figures.add(self._figures.late, late * 1000)
+            for caller in self._slots[millisecond % SLOTS]:
+                if caller.state is not OVER:
+                    caller.tick(now())
+            millisecond += 1
+            while not self._slots[millisecond % SLOTS]:
+                millisecond += 1
+        self._arm(millisecond)
 
 
 class Carrier:
@@ -190,9 +188,7 @@ class Carrier:
     @property
     def live(self) -> int:
         """Calls that go on."""
-        return sum(
-            socket.caller is not None and socket.caller.state is not State.OVER for socket in self.sockets
-        )
+        return sum(socket.caller is not None and socket.caller.state is not OVER for socket in self.sockets)
 
     async def ring(self, http: aiohttp.ClientSession, number: int) -> None:
         """Have somebody call in."""
@@ -213,7 +209,7 @@ class Carrier:
         self._wheel.stop()
         leaving = [socket for socket in self.sockets if socket.caller is not None]
         for socket in leaving:
-            if socket.caller is not None and socket.caller.state is not State.OVER:
+            if socket.caller is not None and socket.caller.state is not OVER:
                 socket.caller.stop(ACCOUNT)
                 socket.leave()
         told = (

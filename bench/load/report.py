@@ -180,13 +180,17 @@ def show_smaller(name: str, figures: Row) -> str:
         case "start":
             ready, memory = figures["ready ms"], figures["memory MB"]
             return (
-                f"start to ready: {ready['p50']:.0f} ms at the median, {ready['max']:.0f} at most, "
+                f"start to ready: {ready['min']:.0f} ms at best, {ready['p50']:.0f} at the median, "
+                f"{ready['max']:.0f} at most, "
                 f"{figures['first ready ms']} for the first; {memory['p50']:.0f} MB"
             )
         case "help":
             took = figures["ms"]
             memory = figures["memory MB"]["p50"]
-            return f"--help: {took['p50']:.0f} ms at the median, {took['max']:.0f} at most; {memory:.0f} MB"
+            return (
+                f"--help: {took['min']:.0f} ms at best, {took['p50']:.0f} at the median, {took['max']:.0f} at most; "
+                f"{memory:.0f} MB"
+            )
         case "idle":
             return (
                 f"a call in which nobody talks: {_number(figures['cpu ms per call-second'], 2)} ms of a core a second, "

@@ -231,7 +231,15 @@ def spread(values: list[float]) -> dict[str, float | int | None]:
     def share(percent: int) -> float | None:
         return round(ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)], 2) if ordered else None
 
-    return {"n": len(ordered), "p50": share(50), "p95": share(95), "p99": share(99), "max": share(100)}
+    lowest = round(ordered[0], 2) if ordered else None
+    return {
+        "n": len(ordered),
+        "min": lowest,
+        "p50": share(50),
+        "p95": share(95),
+        "p99": share(99),
+        "max": share(100),
+    }
 
 
 def as_json(plan: Plan) -> dict[str, Any]:

@@ -1,13 +1,12 @@
 """OpenAI's realtime transcription with server VAD, with words that come from the sound itself."""
 
-import base64
 import binascii
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from load.http import Pending, now
-from load.sound import FRAME, FRAME_MS, is_loud, number_in
+from load.sound import FRAME, FRAME_MS, SILENCE, is_loud, number_in
 from load.websocket import Broken
 
 if TYPE_CHECKING:
@@ -117,8 +116,11 @@ class Listening:
     def _append(self, payload: bytes) -> None:
         if not self._ready:
             raise Broken("audio before the session was set up")
+        if payload == SILENCE and not self._tail:  # half of all there is
+            self._hear_silence()
+            return
         try:
-            audio = self._tail + base64.b64decode(payload, validate=True)
+            audio = self._tail + binascii.a2b_base64(payload, strict_mode=True)
         except binascii.Error:
             raise Broken("audio that is not base64") from None
         whole = len(audio) - len(audio) % FRAME
@@ -127,13 +129,17 @@ class Listening:
         self._tail = audio[whole:]
 
     def _hear(self, frame: bytes) -> None:
-        self._heard_ms += FRAME_MS
-        if is_loud(frame):
-            self._speech += frame
-            self._loud_ms, self._quiet_ms = self._loud_ms + FRAME_MS, 0
-            if not self._talking and self._loud_ms >= self._latencies.speech_start:
-                self._begin()
+        if not is_loud(frame):
+            self._hear_silence()
             return
+        self._heard_ms += FRAME_MS
+        self._speech += frame
+        self._loud_ms, self._quiet_ms = self._loud_ms + FRAME_MS, 0
+        if not self._talking and self._loud_ms >= self._latencies.speech_start:
+            self._begin()
+
+    def _hear_silence(self) -> None:
+        self._heard_ms += FRAME_MS
         self._quiet_ms += FRAME_MS
         if not self._talking:
             self._loud_ms = max(0, self._loud_ms - FRAME_MS)

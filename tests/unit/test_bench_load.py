@@ -175,7 +175,7 @@ def test_the_innermost_function_of_a_part_takes_the_time_and_not_whoever_turns_t
 
 
 def test_a_spread_has_only_values_that_were_measured():
-    assert spread([3.0, 1.0, 2.0]) == {"n": 3, "p50": 2.0, "p95": 3.0, "p99": 3.0, "max": 3.0}
+    assert spread([3.0, 1.0, 2.0]) == {"n": 3, "min": 1.0, "p50": 2.0, "p95": 3.0, "p99": 3.0, "max": 3.0}
     assert spread([])["p50"] is None
 
 
