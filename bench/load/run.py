@@ -167,7 +167,9 @@ def figures(
         "starved percent": round(100 * measured.starved_ticks / max(1, measured.agent_ticks), 3),
         "starvations": measured.starvations,
         "agent seconds": measured.agent_ticks / 50,
-        "messages of agent audio and marks": measured.messages,
+        "messages of the service": measured.messages,
+        "bytes of agent audio": measured.audio_bytes,
+        "frames of callers": measured.frames,
         "leaked ms": measured.leaked_ms,
         "transcripts lost": lost,
         "transcripts unclear": vendors.account.unclear,
@@ -245,6 +247,5 @@ def spread(values: list[float]) -> dict[str, float | int | None]:
 def as_json(plan: Plan) -> dict[str, Any]:
     """The plan as it is kept with the figures."""
     kept = asdict(plan)
-    kept["setting"].pop("env")
     kept["setting"].pop("inside")
     return kept

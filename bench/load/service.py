@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ class Setting:
     speculation: bool = True
     inside: Sequence[str] = ()
     """What to put before it, such as a profiler."""
-    env: dict[str, str] = field(default_factory=dict)
 
 
 class _Serving(RunningService):
@@ -37,7 +36,7 @@ class _Serving(RunningService):
 
     def __init__(self, state: Path, port: int, config: dict[str, Any], setting: Setting) -> None:
         inside = (*pinned(setting.cores), *setting.inside)
-        super().__init__(state, port=port, config=config, inside=inside, env=setting.env)
+        super().__init__(state, port=port, config=config, inside=inside)
         self._workers = setting.workers
 
     def _common(self) -> list[str]:

@@ -203,8 +203,6 @@ class Listening:
             self._pending.discard(pending)
             kind = f"conversation.item.input_audio_transcription.{what}"
             self._tell(kind, item_id=item, content_index=0, **fields)
-            if what == "completed":
-                self._vendors.transcribed(fields["transcript"])
 
         pending = self._vendors.timing.at(when, act)
         self._pending.add(pending)

@@ -29,8 +29,6 @@ _ORDER_FIELDS = {"Status", "Twiml", "Url", "Method", "StatusCallback", "StatusCa
 class Account:
     """What came in and went out, by call and turn."""
 
-    transcripts: dict[tuple[int, int], float] = field(default_factory=dict)
-    """When each utterance's words were told."""
     told: set[tuple[int, int]] = field(default_factory=set)
     """Utterances of which at least the first words were told."""
     unclear: int = 0
@@ -77,11 +75,6 @@ class Vendors:
             return "I could not make that out"
         self.account.told.add(number)
         return self.script.question_text(number)
-
-    def transcribed(self, text: str) -> None:
-        """The words of an utterance were told to the service."""
-        if number := reference_in(text):
-            self.account.transcripts[number] = now()
 
     def _handle(self, request: Request, connection: Connection) -> Socket | None:
         path, parts = request.path, request.path.strip("/").split("/")

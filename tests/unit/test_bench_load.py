@@ -2,14 +2,18 @@
 
 import base64
 import json
+from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from load.caller import Caller, Figures, State
 from load.profile import part_of
 from load.report import errors
-from load.run import spread
+from load.run import lost_transcripts, spread
 from load.script import Script, references_in
 from load.sound import FRAME, number_in, speech, utterance
+from load.transcribing import Listening
+from load.vendors import Account, Vendors
 from load.websocket import Broken, Reader, frame
 
 pytestmark = pytest.mark.unit
@@ -148,6 +152,62 @@ def test_the_number_in_a_sound_survives_a_beginning_that_was_lost(number):
     assert number_in(said) == number
     assert number_in(said[3 * FRAME + 32 :]) == number
     assert number_in(said[: 5 * FRAME]) is None
+
+
+def session(**changed):
+    given = {
+        "format": {"type": "audio/pcmu"},
+        "transcription": {"model": "gpt-transcribe"},
+        "turn_detection": {"type": "server_vad", "silence_duration_ms": 500},
+    }
+    return {"type": "transcription", "audio": {"input": {**given, **changed}}}
+
+
+def told_to_the_transcriber(*messages):
+    """What it answers, and what it has refused."""
+    vendors, answers = Vendors(Script()), []
+    listening = Listening(vendors, 1)
+    listening.opened(answers.append)
+    for message in messages:
+        listening.receive(json.dumps(message).encode())
+    return [answer["type"] for answer in answers], vendors.refused
+
+
+def test_a_session_of_the_right_shape_is_granted():
+    answers, refused = told_to_the_transcriber({"type": "session.update", "session": session()})
+    assert answers == ["session.created", "session.updated"]
+    assert not refused
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "session.update", "session": session(format={"type": "audio/pcmu", "rate": 8000})},
+        {"type": "session.update", "session": session(transcription={})},
+        {"type": "session.update", "session": session(turn_detection={"type": "server_vad", "silence": 1})},
+        {"type": "session.update", "session": {**session(), "type": "realtime"}},
+        {"type": "transcription_session.update", "session": session()},
+        {"type": "response.create"},
+    ],
+)
+def test_what_openai_would_refuse_is_refused_and_counted(message):
+    answers, refused = told_to_the_transcriber(message)
+    assert answers == ["session.created", "error"]
+    assert refused.total() == 1
+
+
+def test_audio_before_the_session_is_set_up_breaks_the_socket():
+    with pytest.raises(Broken):
+        told_to_the_transcriber({"type": "input_audio_buffer.append", "audio": "/w=="})
+
+
+def test_words_that_never_reach_the_model_are_lost_unless_there_was_no_time_for_them():
+    figures = Figures(spoken={(1, 1): 10.0, (1, 2): 12.0, (1, 3): 19.0, (2, 1): 1.0})
+    account = Account(asked=Counter([(1, 1)]))
+    stage = SimpleNamespace(
+        vendors=SimpleNamespace(account=account), carrier=SimpleNamespace(figures=figures)
+    )
+    assert lost_transcripts(stage, since=5.0, until=20.0) == 1
 
 
 def test_messages_come_out_whole_however_the_network_cuts_them():
