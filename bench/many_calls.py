@@ -5,7 +5,7 @@ Twilio with callers who follow a script, OpenAI that transcribes, a chat model, 
 as programmed. Each utterance carries the number of its call and turn in its sound, the transcript repeats it, the model
 repeats it, and so does the sound of the reply; so nothing can be lost or mixed up unnoticed.
 
-    python bench/many_calls.py                                  # everything, about seven minutes
+    python bench/many_calls.py                                  # everything, about six minutes
     python bench/many_calls.py --only calls --sizes 1,50,200    # many calls alone
     python bench/many_calls.py --profile --sizes 50             # where a call-second goes
 
@@ -132,7 +132,10 @@ def numbers(text: str) -> tuple[int, ...]:
 def run(plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
     """All that was asked for. Raises `NotStarted`."""
     loop = "uvloop" if _has_uvloop() else "asyncio"
-    figures: dict[str, Any] = {"machine": report.machine(loop), "plan": as_json(plan)}
+    figures: dict[str, Any] = {
+        "machine": report.machine(loop, len(plan.setting.cores)),
+        "plan": as_json(plan),
+    }
     where = figures["machine"]
     print(
         f"{where['cores']} cores, {where['processor'] or where['architecture']}, Python {where['python']}, "

@@ -80,13 +80,14 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def machine(loop: str) -> Row:
+def machine(loop: str, taken: int) -> Row:
     """Where and of what the figures are."""
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     return {
         "cores": os.cpu_count(),
+        "cores of the service": taken,
         "architecture": platform.machine(),
         "processor": _processor(),
         "system": f"{platform.system()} {platform.release()}",
@@ -140,9 +141,8 @@ def draw(rows: Sequence[Row], where: Row, target: Path) -> Path | None:
     _curves(axes[1][1], "Barge-in: detection to clear, ms", sizes, clears)
     for axis in axes[1]:
         axis.set_xlabel("calls at a time")
-    title = (
-        f"{where['processor'] or where['architecture']}, one core for the service, Python {where['python']}"
-    )
+    taken = f"the service on {where['cores of the service']} of {where['cores']} cores"
+    title = f"{where['processor'] or where['architecture']}, {taken}, Python {where['python']}"
     figure.suptitle(f"{title}, {where['commit']}, {where['date']}", fontsize=9)
     figure.savefig(target)
     pyplot.close(figure)
