@@ -17,34 +17,36 @@ PROFILED = Path(__file__).with_name("profiled.py")
 WRITTEN_WITHIN = 10.0
 
 PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (
-        "media socket",
-        ("server/media", "server/crowd", "session/streaming", "session/link", "providers/_mediastreams", "aiohttp/web"),
-    ),
+    ("media socket", ("server/media", "server/crowd", "session/streaming", "session/link", "providers/_mediastreams")),
     (
         "caller's audio",
         (
-            "session/listening", "session/meter", "session/recorder", "session/deafness", "media/echo", "media/level",
-            "media/vad", "media/tones", "media/g711", "media/audio", "providers/embedded",
+            "session/listening", "session/meter", "session/watch", "session/recorder", "session/deafness", "media/echo",
+            "media/level", "media/vad", "media/tones", "media/static", "media/audio", "providers/embedded",
         ),
     ),
     (
         "transcriber",
-        ("providers/openai", "providers/_socket", "providers/_events", "providers/_listening", "aiohttp/_websocket"),
+        ("providers/openai", "providers/_socket", "providers/_events", "providers/_listening", "session/feeding"),
     ),
     (
         "responder",
         (
-            "providers/chat", "session/responding", "session/tools", "media/sentences", "media/speakable", "/openai/",
-            "/httpx", "/httpcore", "/h11/", "/anyio/",
+            "providers/chat", "session/responding", "session/rehearsal", "session/tools", "media/sentences",
+            "media/speakable", "core/rehearsal",
         ),
     ),
-    ("synthesizer", ("providers/elevenlabs", "session/voice", "session/chain", "session/clips", "aiohttp/client")),
+    ("synthesizer", ("providers/elevenlabs", "session/voice", "session/chain", "session/clips")),
     ("pacing", ("media/pacer", "session/speaking", "session/delivery", "session/echoes")),
-    ("journal and store", ("/store/", "calls/journal", "calls/record", "openclaw_voicecall/observe", "/sqlite")),
-    ("turns and calls", ("openclaw_voicecall/core", "openclaw_voicecall/session", "openclaw_voicecall/calls")),
+    ("journal and store", ("store/", "calls/journal", "calls/record", "observe/")),
+    ("turns and calls", ("core/", "session/", "calls/")),
 )  # fmt: skip
-"""A part and the places of its code. The innermost function that lies in one of them decides."""
+"""A part and where in the package its code is. The innermost function that lies in one of them decides."""
+LIBRARIES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("media socket", ("/aiohttp/web",)),
+    ("vendors' sockets", ("/aiohttp/client", "/httpx", "/httpcore", "/openai/", "/h11/")),
+)
+"""Where no code of the package is at work: what the loop has read is taken apart before anybody is told of it."""
 OURS = "/openclaw_voicecall/"
 ROUND = ("BaseEventLoop._run_once", "Runner.run")
 """What turns the loop; whoever has started it works for nothing."""
@@ -55,12 +57,16 @@ def part_of(stack: list[str]) -> str:
     """The part that a stack, innermost function first, works for."""
     turned = next((at for at, place in enumerate(stack) if place.endswith(ROUND)), len(stack))
     inner = stack[:turned]
-    for place in inner:
+    places = [place.rpartition(OURS)[2] for place in inner if OURS in place]
+    for place in places:
         for part, marks in PARTS:
-            if any(mark in place for mark in marks):
+            if place.startswith(marks):
                 return part
-    if any(OURS in place for place in inner):
+    if places:
         return "other of ours"
+    for part, marks in LIBRARIES:
+        if any(mark in place for place in inner for mark in marks):
+            return part
     return "event loop" if turned < len(stack) else "other"
 
 

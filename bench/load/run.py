@@ -27,6 +27,8 @@ LATE_MS = 20
 """A row in which the load itself was later than this, for one in a hundred frames or timers, does not count."""
 ADDED_MS, STARVED_PERCENT = 100.0, 0.1
 """What a row may have to be called good."""
+EARLY_MS = 150
+"""A turn that begins so much before the sum of the vendors was begun ahead."""
 NEWS = 0.1
 """Seconds that the load waits after it has read /proc, which keeps it from its work for some milliseconds."""
 
@@ -157,6 +159,9 @@ def figures(
         "sum of vendors ms": floor,
         "turn ms": spread(measured.turns),
         "added ms": spread(added),
+        "early percent": round(100 * sum(value <= -EARLY_MS for value in added) / len(added))
+        if added
+        else None,
         "clear ms": spread(measured.clears),
         "clear after detection ms": spread([clear - vad + 20 for clear in measured.clears]),
         "hush ms": spread(measured.hushes),

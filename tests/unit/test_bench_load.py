@@ -232,6 +232,12 @@ def test_the_innermost_function_of_a_part_takes_the_time_and_not_whoever_turns_t
     write = "/lib/asyncio/selector_events.py:_SelectorSocketTransport.write"
     assert part_of([write, "/x/openclaw_voicecall/session/link.py:MediaLink.run", *loop]) == "media socket"
     assert part_of([write, *loop]) == "event loop"
+    asked = [
+        "/x/aiohttp/client.py:ClientSession._request",
+        "/x/openclaw_voicecall/providers/chat/asking.py:ask",
+    ]
+    assert part_of([*asked, *loop]) == "responder"
+    assert part_of(["/x/aiohttp/client_proto.py:ResponseHandler.data_received", *loop]) == "vendors' sockets"
 
 
 def test_a_spread_has_only_values_that_were_measured():
