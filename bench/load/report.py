@@ -82,9 +82,6 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def machine(loop: str, taken: int) -> Row:
     """Where and of what the figures are."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
     return {
         "cores": os.cpu_count(),
         "cores of the service": taken,
@@ -93,9 +90,19 @@ def machine(loop: str, taken: int) -> Row:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "load's event loop": loop,
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": _commit(),
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     }
+
+
+def _commit() -> str:
+    """Of a clone; the sources may as well have come without git."""
+    asked = ["git", "describe", "--always", "--dirty"]
+    try:
+        said = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return said.strip()
 
 
 def _processor() -> str:
