@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: call test test-hosts test-models soak lint lint-style lint-format lint-types lint-layers format docs bench bench-local bench-twilio bench-model bench-agent clean help setup-call setup-test
+.PHONY: call test test-hosts test-models soak lint lint-style lint-format lint-types lint-layers format docs bench bench-calls bench-local bench-twilio bench-model bench-agent clean help setup-call setup-test
 
 setup-call:
 	@sh .ci/setup call
@@ -54,15 +54,19 @@ format: setup-test ## Put the sources into shape
 docs: setup-test ## Write the generated parts of the documentation anew
 	"$(BIN)/python" .ci/docs.py
 
-bench: bench-local bench-twilio bench-model ## Measure how fast calls feel: ARGS go to the local line, TWILIO_ARGS to Twilio's, MODEL_ARGS to a speech model's
+bench: setup-test ## Measure what many calls cost, and all that is small beside them: SIZES of calls at a time; ARGS
+	@"$(BIN)/python" bench/many_calls.py $(if $(SIZES),--sizes $(SIZES)) --out "$(OUT)/bench" $(ARGS)
 
-bench-local: setup-test
+bench-calls: setup-test ## The same for many calls alone
+	@"$(BIN)/python" bench/many_calls.py --only calls $(if $(SIZES),--sizes $(SIZES)) --out "$(OUT)/bench" $(ARGS)
+
+bench-local: setup-test ## Measure how fast calls feel on the local line: ARGS
 	@"$(BIN)/python" bench/local_line.py $(ARGS)
 
-bench-twilio: setup-test
+bench-twilio: setup-test ## The same over Twilio's emulator, vendor by vendor: TWILIO_ARGS
 	@"$(BIN)/python" bench/twilio_line.py $(TWILIO_ARGS)
 
-bench-model: setup-test
+bench-model: setup-test ## The same for a speech-to-speech model: MODEL_ARGS
 	@"$(BIN)/python" bench/model_line.py $(MODEL_ARGS)
 
 bench-agent: setup-test ## Measure what a turn of OpenClaw's agent costs beyond its model's time: ARGS
