@@ -28,6 +28,8 @@ TICK_DELAY = 0.010
 places it where it was heard."""
 WRITE_LIMIT = 2.0
 """Seconds that a message may take to leave for the carrier."""
+_CHUNK = 0.2
+"""Seconds of audio in a message. Sound that is due leaves in smaller ones, so nobody waits for one to be full."""
 _LATE_START = 0.1
 """Seconds that a carrier may take to begin what it is sent, on its way there and on a busy machine."""
 CHOPPED = 0.4
@@ -72,7 +74,8 @@ class Speaking:
         self._recorder = recorder
         self._meter = meter
         self._echo = echo
-        self.pacer = Pacer(lead=lead, marks=marks, late_start=_LATE_START if marks else 0.0)
+        late_start = _LATE_START if marks else 0.0
+        self.pacer = Pacer(lead=lead, chunk=_CHUNK, marks=marks, late_start=late_start)
         self._marks = marks
         self._codec: MediaCodec | None = None
         self._link: MediaLink | None = None
@@ -84,6 +87,8 @@ class Speaking:
         self._wake = asyncio.Event()
         self._making: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        """When the timer is armed for."""
         self._sounded: set[int] = set()
         self._tones = ToneQueue()
         self._echoes = Echoes()
@@ -273,8 +278,8 @@ class Speaking:
 
     def _pump(self) -> None:
         """Send what is due and arm the timer for what is not."""
-        self._disarm()
         if self._link is None or self._codec is None:
+            self._disarm()
             return
         now = self._clock.monotonic()
         for item in self.pacer.due(now):
@@ -286,10 +291,18 @@ class Speaking:
                     self._mark(name)
         self._report_overdue(now)
         at = self.pacer.next_time()
-        if at is not None and self._link is not None:
-            self._timer = asyncio.get_running_loop().call_later(
-                max(0.0, at - self._clock.monotonic()), self._pump
-            )
+        if at is None or self._link is None:
+            self._disarm()
+        elif self._timer is None or at < self._due:
+            # One that comes too early does no harm, and audio that comes in many pieces would arm one for each.
+            self._disarm()
+            self._due = at
+            delay = max(0.0, at - self._clock.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        self._pump()
 
     def _play(self, audio: bytes, now: float) -> float:
         """Play audio that is no utterance behind what the carrier has already; returns when it begins."""
