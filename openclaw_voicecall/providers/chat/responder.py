@@ -46,6 +46,8 @@ class ChatResponder:
         model: The vendor's name of the model.
     """
 
+    speculative = True
+
     def __init__(
         self, connection: ChatConnection, vendor: ChatVendor, config: ChatConfig, model: str
     ) -> None:

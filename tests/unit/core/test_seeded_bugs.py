@@ -171,14 +171,14 @@ BUGS = [
     Bug(
         "a final for the first half closes the second",
         "turns",
-        "        if self.asked:\n            self._owed = True",
-        "        if self.asked:\n            self._owed = False",
+        "self._owed = max(1, self._owed)",
+        "self._owed = 0",
         endpointing.test_speech_that_goes_on_before_the_final_keeps_the_turn_open_and_both_parts,
     ),
     Bug(
         "silence that was heard already is waited for again",
         "floor",
-        "self.words.ended_at = now - silence",
+        "self.words.ended_at = now - fact.silence",
         "self.words.ended_at = now",
         endpointing.test_silence_that_was_already_heard_counts,
     ),
