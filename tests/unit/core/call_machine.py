@@ -64,7 +64,9 @@ class CallMachine(CallModel, RuleBasedStateMachine):
             ]
         ),
     )
-    def start(self, outbound, mode, min_words, notify, greeting, discloses, begin, finished, over, speculation):
+    def start(
+        self, outbound, mode, min_words, notify, greeting, discloses, begin, finished, over, speculation
+    ):
         self.policy = CallPolicy(
             greeting=greeting,
             must_say=(MustSay("disclosure", DISCLOSURE),) if discloses else (),
