@@ -214,7 +214,7 @@ class Fitting:
             request=TranscriptionRequest(
                 call_id=record.call_id,
                 language=self.plan.language,
-                eager=session.call.policy.speculation.most_starts > 0,
+                eager=session.call.policy.speculation.enabled,
             ),
             rotation=Rotation(engines.transcribers, session.note),
             detector=engines.turn_detector() if engines.turn_detector else None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from openclaw_voicecall.api.carrier import CarrierCapabilities
 from openclaw_voicecall.calls.engines import takes_turns
-from openclaw_voicecall.core.policy import BargeInPolicy, CallPolicy, SpeculationPolicy
+from openclaw_voicecall.core.policy import BargeInPolicy, CallPolicy
 
 if TYPE_CHECKING:
     from openclaw_voicecall.config.schema import VoiceCallConfig
@@ -50,7 +50,7 @@ def tuned_policy(
         quick = replace(policy.endpointing, after=0.0, after_question=0.0, after_digits=0.0)
         return replace(policy, endpointing=quick)
     if speculates and config.endpointing.speculate and policy.respond and not led:
-        policy = _speculative(policy, config, interims=interims, closes_after=closes_after)
+        policy = _speculative(policy, interims=interims, closes_after=closes_after)
     if not interims:
         patient = _patient(policy, config.interruptions.model_fields_set)
         policy = replace(policy, barge_in=patient, endpointing=replace(policy.endpointing, stale_after=None))
@@ -62,20 +62,16 @@ def tuned_policy(
     return policy
 
 
-def _speculative(
-    policy: CallPolicy, config: "VoiceCallConfig", *, interims: bool, closes_after: float
-) -> CallPolicy:
+def _speculative(policy: CallPolicy, *, interims: bool, closes_after: float) -> CallPolicy:
     """Answers are begun in the caller's pauses.
 
     A transcriber that gives its words at the end of a pause is asked to take a shorter one for the end. How long the
     caller may pause is as the owner has set it for the transcriber all the same: here it is seen to.
     """
-    tuning, silence = config.endpointing, policy.endpointing
+    silence = policy.endpointing
     return replace(
         policy,
-        speculation=SpeculationPolicy(
-            most_starts=tuning.most_starts, stable_after=tuning.stable_ms / 1000, on_interims=interims
-        ),
+        speculation=replace(policy.speculation, enabled=True, on_interims=interims),
         endpointing=replace(
             silence,
             after=max(silence.after, closes_after),

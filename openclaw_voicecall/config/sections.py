@@ -182,7 +182,7 @@ class EndpointingConfig(CamelModel):
     price for what is thrown away."""
     stable_ms: Positive = _ms(_CORE.speculation.stable_after)
     """So long the caller has to be silent, and the words unchanged, before an answer is begun, ms."""
-    most_starts: Positive = 2
+    most_starts: Positive = _CORE.speculation.most_starts
     """How often an answer may be begun in one turn of the caller."""
 
 

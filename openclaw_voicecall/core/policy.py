@@ -27,8 +27,10 @@ class EndpointingPolicy:
 class SpeculationPolicy:
     """Whether answers are begun before the caller's turn is over."""
 
-    most_starts: int = 0
-    """So often in one turn of the caller, at most; 0 for never. What is begun too early is paid for all the same."""
+    enabled: bool = False
+    """Whether the responder has given leave, and the owner has."""
+    most_starts: int = 2
+    """How often in one turn of the caller. What is begun too early is paid for all the same."""
     stable_after: float = 0.15
     """So much silence, and so long without a change of the words, shows that they may be all."""
     on_interims: bool = True

@@ -32,6 +32,8 @@ class Rehearsals:
 
     def look(self, words: CallerTurn, turn: int, now: float) -> None:
         """The caller pauses, and is answered in this turn if nothing more is said: rehearse that once it is due."""
+        if not self._policy.enabled:
+            return
         self._timers.cancel(Timer.REHEARSAL)
         if self._turn is not None and (self._turn, self._text) != (turn, words.text):
             self.drop()

@@ -395,7 +395,7 @@ class CallSession:
         now, ears = self.clock.monotonic(), self.parts.listening
         if ears is None or now - at > arrivals.PATIENCE:
             return False
-        eager = self.call.policy.speculation.most_starts > 0
+        eager = self.call.policy.speculation.enabled
         patient = eager and now - at <= arrivals.VOICE_PATIENCE
         stirs = patient and isinstance(ears, Listening) and ears.voice_stirs
         if not stirs and not ears.arrivals.are_behind(now):

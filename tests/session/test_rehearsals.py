@@ -1,4 +1,4 @@
-"""Answers that are begun before the caller's turn is over: heard early when it ends there, and never when it goes on."""
+"""Answers begun before the caller's turn is over: heard early when it ends there, and never when it goes on."""
 
 import asyncio
 from collections import deque
@@ -17,7 +17,7 @@ from openclaw_voicecall.testing.scripted import TONE, LoopClock, ScriptedRespond
 
 pytestmark = [pytest.mark.session, pytest.mark.looptime]
 
-EAGER = CallPolicy(speculation=SpeculationPolicy(most_starts=2, on_interims=False))
+EAGER = CallPolicy(speculation=SpeculationPolicy(enabled=True, most_starts=2, on_interims=False))
 FIRST, SECOND = "The first answer is this.", "The second one is longer than that."
 
 

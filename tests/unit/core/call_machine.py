@@ -57,10 +57,10 @@ class CallMachine(CallModel, RuleBasedStateMachine):
         speculation=st.sampled_from(
             [
                 SpeculationPolicy(),
-                SpeculationPolicy(most_starts=2),
-                SpeculationPolicy(most_starts=2),
-                SpeculationPolicy(most_starts=1, stable_after=0.0),
-                SpeculationPolicy(most_starts=2, on_interims=False),
+                SpeculationPolicy(enabled=True, most_starts=2),
+                SpeculationPolicy(enabled=True, most_starts=2),
+                SpeculationPolicy(enabled=True, most_starts=1, stable_after=0.0),
+                SpeculationPolicy(enabled=True, most_starts=2, on_interims=False),
             ]
         ),
     )

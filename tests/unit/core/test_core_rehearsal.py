@@ -10,8 +10,8 @@ from openclaw_voicecall.core.reasons import EndReason
 
 pytestmark = pytest.mark.unit
 
-TWICE = CallPolicy(speculation=SpeculationPolicy(most_starts=2))
-FINALS = CallPolicy(speculation=SpeculationPolicy(most_starts=2, on_interims=False))
+TWICE = CallPolicy(speculation=SpeculationPolicy(enabled=True, most_starts=2))
+FINALS = CallPolicy(speculation=SpeculationPolicy(enabled=True, most_starts=2, on_interims=False))
 
 
 def heard(text: str) -> e.TranscriptReceived:
