@@ -46,7 +46,7 @@ class LatencyTracker:
             case "SpeechStopped":
                 self._last_speech = now - float(entry.data.get("silence", 0.0))
                 self._decided = None
-            case "rehearsal" if entry.data["outcome"] == "adopted":
+            case "rehearsal" if entry.data.get("outcome") == "adopted":
                 if (turn := self._turn_of(entry.data)) is not None:
                     turn.head_start = float(entry.data["seconds"])
             case "first-token":
