@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 _AGENT = re.compile(r"^agent:[^:]*:")
 """How a session key begins."""
@@ -137,3 +137,20 @@ class Responder(Protocol):
     def respond(self, request: TurnRequest) -> AsyncGenerator[ResponseEvent, None]:
         """Write the agent's turn as it comes. Closing the iterator cancels the work. Raises `VendorError`."""
         ...
+
+
+@runtime_checkable
+class Speculative(Protocol):
+    """A responder that may be asked for an answer before the caller's turn is over.
+
+    With `speculative` true it promises that a request which is closed half-way leaves nothing behind but its price: no
+    memory of the turn, no act in the world. What it does by its events and by `TurnRequest.tools` is held back until
+    the turn is certain.
+    """
+
+    speculative: bool
+
+
+def is_speculative(responder: Responder) -> bool:
+    """Whether an answer may be begun that is thrown away; not without the responder's word."""
+    return isinstance(responder, Speculative) and responder.speculative

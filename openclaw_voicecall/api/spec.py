@@ -81,6 +81,9 @@ class TranscriberSpec:
     steady_interims: bool = True
     """Whether they keep coming as long as the caller speaks. Where they get rare in long talk or on a busy machine, a
     voice without another word is not so soon taken for noise."""
+    closes_after: Callable[[Any], float] = lambda config: 0.0
+    """Seconds of silence after which its streams close an utterance unasked, as the settings say; 0 where they wait to
+    be asked. A stream that is to be `eager` may do it sooner: the call waits as long as the settings say even so."""
     describe: Callable[[Any], str] = lambda config: ""
     """One phrase naming the engine in use, for the line printed at start. May raise `EngineMissing`."""
     notices: Callable[[Any], Sequence[str]] = lambda config: ()

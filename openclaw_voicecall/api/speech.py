@@ -17,6 +17,9 @@ class TranscriptionRequest:
     call_id: str
     language: str = "en"
     """BCP 47 tag of the language the caller speaks."""
+    eager: bool = False
+    """Whether words are wanted as soon as the caller pauses: an answer is begun with them while the call still waits
+    whether the caller goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +32,14 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEdge:
-    """Voice activity began (`speaking`) or ended. `ago` is how many seconds of audio lie since then."""
+    """Voice activity began (`speaking`) or ended. `ago` is how many seconds of audio lie since then.
+
+    `closes`, at an end, tells that the final text of the utterance follows without `finish_utterance`.
+    """
 
     speaking: bool
     ago: float = 0.0
+    closes: bool = False
 
 
 SpeechEvent = Heard | SpeechEdge

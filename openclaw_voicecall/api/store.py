@@ -52,6 +52,8 @@ class TurnLatency:
     """Last speech frame to the decision that the turn is over."""
     transcript_ms: float | None = None
     """That decision to the final text."""
+    head_start_ms: float | None = None
+    """How long the answer was being made when the turn was over, where it was begun before."""
     first_token_ms: float | None = None
     """Final text to the first text of the response."""
     first_sentence_ms: float | None = None

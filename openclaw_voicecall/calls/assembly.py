@@ -109,8 +109,10 @@ class Fitting:
 
     def _on_stream(self, parts: Parts) -> None:
         """Transcriber, responder and synthesizer."""
-        echo = self._echo()
-        parts.speaking = self._speaking(self._synthesis(), parts.recorder, echo)
+        echo, voice = self._echo(), self._synthesis()
+        if isinstance(parts.responding, Responding):
+            parts.responding.voice = voice
+        parts.speaking = self._speaking(voice, parts.recorder, echo)
         parts.listening = self._ears(echo)
         parts.watch = self._watch(words=True)
 
@@ -209,7 +211,11 @@ class Fitting:
     def _ears(self, echo: EchoGate | None) -> Listening:
         session, record, engines = self.session, self.record, self.engines
         return Listening(
-            request=TranscriptionRequest(call_id=record.call_id, language=self.plan.language),
+            request=TranscriptionRequest(
+                call_id=record.call_id,
+                language=self.plan.language,
+                eager=session.call.policy.speculation.enabled,
+            ),
             rotation=Rotation(engines.transcribers, session.note),
             detector=engines.turn_detector() if engines.turn_detector else None,
             post=session.post,

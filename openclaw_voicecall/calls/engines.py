@@ -63,6 +63,8 @@ class Engines:
     """Whether the transcriber gives words while the caller still speaks."""
     steady_interims: bool = True
     """Whether these keep coming, also in long talk and on a busy machine."""
+    closes_after: float = 0.0
+    """Seconds of silence after which the transcriber closes an utterance unasked; 0 where it does not."""
     tools: tuple[ToolSpec, ...] = ()
     """What plugins let responders call."""
     in_use: list[Engine] = field(default_factory=list)
@@ -185,6 +187,7 @@ class EngineRoom:
         opened = await self._stack.enter_async_context(spec.open(settings, self._runtime))
         if not self.engines.transcribers:
             self.engines.interims, self.engines.steady_interims = spec.interims, spec.steady_interims
+            self.engines.closes_after = spec.closes_after(settings)
         link = Link(name, opened, self._breaker("transcriber", name, settings))
         self.engines.transcribers = (*self.engines.transcribers, link)
 

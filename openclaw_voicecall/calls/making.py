@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from openclaw_voicecall.api.carrier import LegOrder
 from openclaw_voicecall.api.clock import Clock, Ids
 from openclaw_voicecall.api.policy import CallOffer, CallPlan
+from openclaw_voicecall.api.responder import is_speculative
 from openclaw_voicecall.api.store import CallRecord, CallStore
 from openclaw_voicecall.calls import assembly
 from openclaw_voicecall.calls.addresses import Addresses
@@ -224,9 +225,11 @@ class CallMaker:
         self, call: CallRecord, offer: CallOffer, plan: CallPlan, recording: Path | None, *, talks: bool
     ) -> CallSession:
         call_id = call.call_id
+        responders = await self.tools.room.responder(plan.responder)
+        policy = self._policy(offer, plan, recording, speculates=is_speculative(responders[0].provider))
         session = CallSession(
             call_id=call_id,
-            call=Call(self._policy(offer, plan, recording), outbound=offer.direction == "outbound"),
+            call=Call(policy, outbound=offer.direction == "outbound"),
             clock=self.tools.clock,
             journal=lambda *entry: self._journal(call_id, *entry),
             give_order=self._answer_offer,
@@ -236,7 +239,7 @@ class CallMaker:
             record=call,
             plan=plan,
             engines=self.engines,
-            responders=await self.tools.room.responder(plan.responder),
+            responders=responders,
             config=self.tools.config,
             recording=recording,
             transcript=lambda: self._live.find(call_id).record.transcript,
@@ -245,7 +248,9 @@ class CallMaker:
         ).parts()
         return session
 
-    def _policy(self, offer: CallOffer, plan: CallPlan, recording: Path | None) -> CallPolicy:
+    def _policy(
+        self, offer: CallOffer, plan: CallPlan, recording: Path | None, *, speculates: bool
+    ) -> CallPolicy:
         config, abilities = self.tools.config, self.engines.capabilities[offer.carrier]
         way = assembly.media_way(self.engines, config, offer.carrier)
         recorded = recording is not None and way in ("stream", "model")
@@ -258,6 +263,8 @@ class CallMaker:
             interims=self.engines.interims,
             steady=self.engines.steady_interims,
             led=way in ("model", "remote"),
+            speculates=speculates,
+            closes_after=self.engines.closes_after,
         )
 
     async def _why_not_hand_over(self, offer: CallOffer, number: str) -> str:

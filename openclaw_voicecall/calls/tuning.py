@@ -28,6 +28,8 @@ def tuned_policy(
     interims: bool,
     steady: bool = True,
     led: bool = False,
+    speculates: bool = False,
+    closes_after: float = 0.0,
 ) -> CallPolicy:
     """The tuning of a call for its carrier and its transcriber.
 
@@ -38,6 +40,8 @@ def tuned_policy(
         interims: Whether the transcriber gives words while the caller still speaks.
         steady: Whether these keep coming, also in long talk and on a busy machine.
         led: Whether a speech-to-speech model leads the call.
+        speculates: Whether the responder may begin an answer that is thrown away.
+        closes_after: Seconds of silence after which the transcriber closes an utterance unasked; 0 where it does not.
     """
     if led:
         policy = replace(policy, model_led=True)
@@ -45,6 +49,8 @@ def tuned_policy(
         # It has waited for the end of the caller's turn already.
         quick = replace(policy.endpointing, after=0.0, after_question=0.0, after_digits=0.0)
         return replace(policy, endpointing=quick)
+    if speculates and config.endpointing.speculate and policy.respond and not led:
+        policy = _speculative(policy, interims=interims, closes_after=closes_after)
     if not interims:
         patient = _patient(policy, config.interruptions.model_fields_set)
         policy = replace(policy, barge_in=patient, endpointing=replace(policy.endpointing, stale_after=None))
@@ -54,6 +60,25 @@ def tuned_policy(
         patience = config.streaming.pre_start_timeout_ms / 1000 + TAKEOVER
         return replace(policy, media_grace=max(policy.media_grace, patience))
     return policy
+
+
+def _speculative(policy: CallPolicy, *, interims: bool, closes_after: float) -> CallPolicy:
+    """Answers are begun in the caller's pauses.
+
+    A transcriber that gives its words at the end of a pause is asked to take a shorter one for the end. How long the
+    caller may pause is as the owner has set it for the transcriber all the same: here it is seen to.
+    """
+    silence = policy.endpointing
+    return replace(
+        policy,
+        speculation=replace(policy.speculation, enabled=True, on_interims=interims),
+        endpointing=replace(
+            silence,
+            after=max(silence.after, closes_after),
+            after_question=max(silence.after_question, closes_after),
+            after_digits=max(silence.after_digits, closes_after),
+        ),
+    )
 
 
 def _patient(policy: CallPolicy, given: Set[str]) -> BargeInPolicy:

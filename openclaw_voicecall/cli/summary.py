@@ -46,6 +46,7 @@ _END_TEXTS = {
 _STAGES = (
     ("endpointing", "endpointing_ms", "endpointing"),
     ("transcript", "transcript_ms", "transcript"),
+    ("head start", "head_start_ms", "headStart"),
     ("first token", "first_token_ms", "firstToken"),
     ("first sentence", "first_sentence_ms", "firstSentence"),
     ("first audio", "first_audio_ms", "firstAudio"),

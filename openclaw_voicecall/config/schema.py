@@ -16,7 +16,13 @@ from openclaw_voicecall.config.descriptions import describe_settings
 from openclaw_voicecall.config.fields import NotNegative, OwnPath, Positive, PublicUrl, Words, wrong
 from openclaw_voicecall.config.numbers import E164
 from openclaw_voicecall.config.shapes import NO_EFFECT, field_of, keys_of, shape_of
-from openclaw_voicecall.core.policy import BargeInPolicy, CallPolicy, DtmfPolicy, EndpointingPolicy
+from openclaw_voicecall.core.policy import (
+    BargeInPolicy,
+    CallPolicy,
+    DtmfPolicy,
+    EndpointingPolicy,
+    SpeculationPolicy,
+)
 from openclaw_voicecall.errors import ConfigError, DuplicateProvider, PluginLoadError
 
 Model = TypeVar("Model", bound=CamelModel)
@@ -162,6 +168,10 @@ class VoiceCallConfig(CamelModel):
             greeting = self.inbound_greeting if inbound else ""
         return CallPolicy(
             endpointing=self._endpointing(),
+            speculation=SpeculationPolicy(
+                most_starts=self.endpointing.most_starts,
+                stable_after=self.endpointing.stable_ms / 1000,
+            ),
             barge_in=self._barge_in(),
             dtmf=DtmfPolicy(
                 inter_digit=self.dtmf.inter_digit_ms / 1000,

@@ -176,6 +176,14 @@ class EndpointingConfig(CamelModel):
     """The same after a number, ms: people pause while they read numbers out."""
     transcript_wait_ms: Positive = _ms(_CORE.endpointing.transcript_wait)
     """How long to wait for the final text once silence has ended a turn, ms."""
+    speculate: bool = True
+    """Begin the answer while the silence that ends a turn still runs, and throw it away unheard when the caller goes
+    on. Only with responders of which a start costs little and does nothing, such as chat models; the vendors ask their
+    price for what is thrown away."""
+    stable_ms: Positive = _ms(_CORE.speculation.stable_after)
+    """So long the caller has to be silent, and the words unchanged, before an answer is begun, ms."""
+    most_starts: Positive = _CORE.speculation.most_starts
+    """How often an answer may be begun in one turn of the caller."""
 
 
 class InterruptionsConfig(CamelModel):

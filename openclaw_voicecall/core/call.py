@@ -169,6 +169,7 @@ class Call:
             Timer.AFTER_GREETING: self._on_message_delivered,
             Timer.TRANSCRIPT: self._floor.on_transcript_overdue,
             Timer.ENDPOINT: self._floor.on_endpoint,
+            Timer.REHEARSAL: lambda now: None,  # whatever happened, `_advance` looks what may be rehearsed
             Timer.RESUME: self._floor.on_resume_due,
             Timer.DIGITS: lambda now: self._agenda.add_digits(self._keys.take()),
         }
@@ -277,7 +278,7 @@ class Call:
 
     def _on_speech_stopped(self, fact: e.SpeechStopped, now: float) -> None:
         self._amd.speech_stopped(now - fact.silence)
-        self._floor.on_speech_stopped(fact.silence, now)
+        self._floor.on_speech_stopped(fact, now)
 
     def _on_transcript(self, fact: e.TranscriptReceived, now: float) -> None:
         floor = self._floor
@@ -463,4 +464,6 @@ class Call:
             unheard, self._floor.unheard = self._floor.unheard, None
             if self._agenda.unheard(unheard) is not None:
                 self._part(EndReason.TRANSCRIPTION_FAILED, self._policy.goodbye, now)
-        self._agenda.proceed(now, dialling=bool(self._keys.digits))
+        dialling = bool(self._keys.digits)
+        self._agenda.proceed(now, dialling=dialling)
+        self._floor.rehearse(now, dialling=dialling)

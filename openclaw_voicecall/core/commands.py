@@ -44,6 +44,25 @@ class StartResponse(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class Rehearse(Command):
+    """Begin the answer to this text, unheard: the turn has not ended yet, and would get this number.
+
+    `StartResponse` with the same turn and text makes it the agent's turn; until then nothing of it may have an effect.
+    Another `Rehearse` replaces it.
+    """
+
+    turn: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropRehearsal(Command):
+    """Throw away what was rehearsed for this turn: nobody will hear it."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
 class AdoptReply(Command):
     """What the model says in this reply is the agent's turn."""
 

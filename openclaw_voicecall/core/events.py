@@ -90,9 +90,13 @@ class SpeechStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class SpeechStopped(Event):
-    """Voice activity ended `silence` seconds ago."""
+    """Voice activity ended `silence` seconds ago.
+
+    `closes` tells that the final text of the utterance comes without being asked for, also when the voice goes on.
+    """
 
     silence: float = 0.0
+    closes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

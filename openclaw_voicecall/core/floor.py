@@ -40,6 +40,7 @@ from openclaw_voicecall.core.events import (
     UtterancePlayed,
 )
 from openclaw_voicecall.core.policy import CallPolicy
+from openclaw_voicecall.core.rehearsal import Rehearsals
 from openclaw_voicecall.core.state import (
     AGENT,
     CALLER,
@@ -77,7 +78,7 @@ class Floor:
 
     Args:
         policy: The tuning of the call.
-        timers: The deadlines of the call; the floor arms `ENDPOINT`, `TRANSCRIPT` and `RESUME`.
+        timers: The deadlines of the call; the floor arms `ENDPOINT`, `TRANSCRIPT`, `REHEARSAL` and `RESUME`.
         out: Where commands go, in the order in which they must happen.
     """
 
@@ -97,6 +98,7 @@ class Floor:
         self._out = out
         self._said = AgentTurn(0, Kind.RESPONSE, open=False)
         self._held_at = 0.0
+        self._rehearsals = Rehearsals(policy.speculation, timers, out)
         self._alarms = FalseAlarms(policy.barge_in.false_alarms, policy.barge_in.alarm_span)
         self._over: list[AgentTurn] = []
 
@@ -135,6 +137,7 @@ class Floor:
     def close_floor(self) -> None:
         """Audio no longer flows, or the call ends: interrupt the agent, and keep the caller's words."""
         self.is_open = False
+        self._rehearsals.drop()
         self.stop_agent()
         self.caller.step(FloorClosed)
         self._timers.cancel(Timer.ENDPOINT, Timer.TRANSCRIPT)
@@ -167,12 +170,14 @@ class Floor:
             else:
                 self._hold(now, now + self._policy.barge_in.noise_after)
 
-    def on_speech_stopped(self, silence: float, now: float) -> None:
-        """The caller's voice ended `silence` seconds ago. The turn is over if it does not come back in time."""
+    def on_speech_stopped(self, fact: SpeechStopped, now: float) -> None:
+        """The caller's voice ended a moment ago. The turn is over if it does not come back in time."""
         if self.caller.state is not Caller.TALKING:
             return
         self.caller.step(SpeechStopped)
-        self.words.ended_at = now - silence
+        self.words.ended_at = now - fact.silence
+        if fact.closes:
+            self.words.open = self.words.closing = True
         self._await_endpoint(now)
         if self.agent.state is Agent.YIELDED:
             self._await_words(max(now, self.words.ended_at + self._policy.barge_in.resume_after))
@@ -181,6 +186,8 @@ class Floor:
         """Words of the caller. They may interrupt the agent, move the end of the turn, or complete it."""
         before = self.words.text
         new = self.words.hear(fact.text, final=fact.final, talking=self.caller.state is Caller.TALKING)
+        if self.words.text != before:
+            self.words.changed_at = now
         if not self.is_open or (self.caller.state is Caller.QUIET and not new):
             return
         if self.caller.state is Caller.QUIET:
@@ -250,8 +257,19 @@ class Floor:
         self.write("caller", text or f"[keys {digits}]", self.turn)
         if self._policy.respond:
             self._timers.cancel(Timer.AFTER_GREETING)
+            self._rehearsals.commit(self.turn, text)
             self._begin(AgentTurn(self.turn, Kind.RESPONSE))
             self._out.append(StartResponse(self.turn, text, digits, waited))
+
+    def rehearse(self, now: float, *, dialling: bool) -> None:
+        """Begin the answer to what the caller has said so far, if it may be all; drop one that was begun in vain."""
+        answers = self.is_free and self._policy.respond and not (self.machine_talks or dialling)
+        if self.caller.state is Caller.QUIET:
+            self._rehearsals.caller_is_quiet()
+        elif self.caller.state is Caller.PAUSED and answers:
+            self._rehearsals.look(self.words, self.turn + 1, now)
+        else:
+            self._rehearsals.drop()
 
     def _doubts_silence(self) -> bool:
         """Whether a transcriber that found no words in what the caller said is not to be believed.
@@ -439,6 +457,7 @@ class Floor:
         return over
 
     def _begin(self, turn: AgentTurn) -> None:
+        self._rehearsals.drop()
         self.agent.step(TurnOpened)
         self._said = turn
 

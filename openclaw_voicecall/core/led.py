@@ -72,15 +72,15 @@ class LedFloor(Floor):
         if self.may_interrupt and not unheard_greeting:
             self.stop_agent()
 
-    def on_speech_stopped(self, silence: float, now: float) -> None:
+    def on_speech_stopped(self, fact: SpeechStopped, now: float) -> None:
         """The caller's voice ended: the model has to answer soon, and the words have to come."""
         if not self.led:
-            super().on_speech_stopped(silence, now)
+            super().on_speech_stopped(fact, now)
             return
         if self.caller.state is not Caller.TALKING:
             return
         self.caller.step(SpeechStopped)
-        self.words.ended_at = now - silence
+        self.words.ended_at = now - fact.silence
         self._owed += 1
         self._timers.arm(Timer.ENDPOINT, now + self._policy.reply_patience)
         self._timers.arm(Timer.TRANSCRIPT, now + self._policy.endpointing.transcript_wait)

@@ -24,6 +24,20 @@ class EndpointingPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeculationPolicy:
+    """Whether answers are begun before the caller's turn is over."""
+
+    enabled: bool = False
+    """Whether the responder has given leave, and the owner has."""
+    most_starts: int = 2
+    """How often in one turn of the caller. What is begun too early is paid for all the same."""
+    stable_after: float = 0.15
+    """So much silence, and so long without a change of the words, shows that they may be all."""
+    on_interims: bool = True
+    """Whether words may be taken for all that are not final. Without it nothing is begun before the final text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BargeInPolicy:
     """What happens when the caller speaks over the agent."""
 
@@ -72,6 +86,7 @@ class CallPolicy:
     """All tuning of one call."""
 
     endpointing: EndpointingPolicy = EndpointingPolicy()
+    speculation: SpeculationPolicy = SpeculationPolicy()
     barge_in: BargeInPolicy = BargeInPolicy()
     dtmf: DtmfPolicy = DtmfPolicy()
     model_led: bool = False

@@ -23,6 +23,7 @@ Joint rules, which tie the automata together and are enforced by `call.py` and `
 * Caller and agent move only while the leg is `up` and media is `flowing`; the floor is closed otherwise.
 * Media that is lost interrupts the agent: nothing it says can be heard. So does a leg that is ending or ended.
 * A committed caller turn interrupts the agent. Speech alone only makes it yield; words interrupt it.
+* A rehearsed answer moves nothing. It lives while the caller is `paused` and the agent `idle`, and no longer.
 * A final transcript while the caller is `quiet` opens a pause, so words that come late are not lost.
 * Every leg state between `new` and `ended` arms a deadline, so that timers alone bring every call to its end:
   `dialing` and `ringing` the ring timer, `up` the longest duration, `ending` the grace of the hang-up.
@@ -319,6 +320,9 @@ Write it again with `python -m openclaw_voicecall.core.state > docs/state-machin
 
 A call is four small automata that move at their own pace. A fact that has no arrow out of the present state is
 refused with `RemoteProtocolError` and changes nothing. After `ended` everything is silently ignored.
+
+While the caller is `paused` and the agent `idle`, an answer may be rehearsed: the orders `Rehearse` and
+`DropRehearsal` move none of the four.
 """
 
 _SECTIONS: Final[tuple[tuple[str, str, _Table], ...]] = (

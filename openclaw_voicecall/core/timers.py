@@ -27,6 +27,8 @@ class Timer(StrEnum):
     """The final text that we asked for has not come."""
     ENDPOINT = "endpoint"
     """The caller has been silent long enough."""
+    REHEARSAL = "rehearsal"
+    """The caller's words have not changed for so long that an answer to them may be begun."""
     RESUME = "resume"
     """The sound that made the agent yield had no words."""
     DIGITS = "digits"

@@ -36,6 +36,8 @@ class CallerTurn:
         "_written",
         "asked",
         "began_at",
+        "changed_at",
+        "closing",
         "cut_agent",
         "ended_at",
         "has_edges",
@@ -48,12 +50,15 @@ class CallerTurn:
         self._policy = policy
         self._finals: list[str] = []
         self._interim = ""
-        self._owed = False
+        self._owed = 0
+        """Finals that are still to come for utterances after which the voice has gone on."""
         self._written: list[str] = []
         self.open = False
         """Whether something was heard that no final has closed yet."""
         self.asked = False
         """Whether the final of the open utterance was asked for."""
+        self.closing = False
+        """Whether that final comes unasked."""
         self.ready = False
         """Whether the turn is over, and only waits for an agent that may not be interrupted."""
         self.cut_agent = False
@@ -64,6 +69,8 @@ class CallerTurn:
         """Whether the last voice activity began while the agent had a turn."""
         self.began_at = 0.0
         self.ended_at = 0.0
+        self.changed_at = 0.0
+        """When the words last changed."""
 
     @property
     def text(self) -> str:
@@ -77,9 +84,11 @@ class CallerTurn:
 
     def speech_started(self, now: float, *, new: bool) -> None:
         """Voice activity began: the open turn goes on, or a new one starts."""
-        if self.asked:
-            self._owed = True
-            self.asked = False
+        if self.closing:
+            self._owed += 1
+        elif self.asked:
+            self._owed = max(1, self._owed)
+        self.asked = self.closing = False
         if new:
             self._written.clear()
         self.open = True
@@ -105,11 +114,10 @@ class CallerTurn:
         if words:
             self._finals.append(words)
         if self._owed:
-            self._owed = False
+            self._owed -= 1
         elif words or not talking:
             # An empty final while the voice sounds closes nothing: it may answer an earlier question.
-            self.open = False
-            self.asked = False
+            self.open = self.asked = self.closing = False
         return words
 
     def endpoint(self) -> float:
@@ -131,7 +139,8 @@ class CallerTurn:
         self._written += self._interim.split()
         self._finals.clear()
         self._interim = ""
-        self._owed = self.open = self.asked = self.ready = self.cut_agent = False
+        self._owed = 0
+        self.open = self.asked = self.closing = self.ready = self.cut_agent = False
         return text
 
 

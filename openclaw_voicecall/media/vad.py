@@ -94,6 +94,11 @@ class EnergyVad:
         return self._speaking
 
     @property
+    def stirring(self) -> bool:
+        """Whether speech goes on, or there was sound a moment ago that may be its beginning."""
+        return self._speaking or 0 < self._last_loud > self._count - 2 * self._start_steps
+
+    @property
     def floor_dbfs(self) -> float:
         """The noise of the line as learned so far."""
         return self._floor

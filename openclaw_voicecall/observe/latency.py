@@ -18,6 +18,8 @@ class _Turn:
     """When the transcriber was asked for the final text, if it still had to be."""
     answered: bool = False
     """A responder writes this turn; otherwise its text was fixed, such as a greeting."""
+    head_start: float | None = None
+    """Seconds since the answer was begun, when the turn was over."""
     first_token: float | None = None
     first_utterance: float | None = None
 
@@ -44,6 +46,9 @@ class LatencyTracker:
             case "SpeechStopped":
                 self._last_speech = now - float(entry.data.get("silence", 0.0))
                 self._decided = None
+            case "rehearsal" if entry.data.get("outcome") == "adopted":
+                if (turn := self._turn_of(entry.data)) is not None:
+                    turn.head_start = float(entry.data["seconds"])
             case "first-token":
                 turn = self._turn_of(entry.data)
                 # A speech model writes fixed texts too, of which the first words are known from the beginning.
@@ -115,6 +120,7 @@ def summarise(latencies: Sequence[TurnLatency], *, calls: int | None = None) -> 
         "stages": {
             "endpointing": _series(latency.endpointing_ms for latency in latencies),
             "transcript": _series(latency.transcript_ms for latency in latencies),
+            "headStart": _series(latency.head_start_ms for latency in latencies),
             "firstToken": _series(latency.first_token_ms for latency in latencies),
             "firstSentence": _series(latency.first_sentence_ms for latency in latencies),
             "firstAudio": _series(latency.first_audio_ms for latency in latencies),
@@ -128,6 +134,7 @@ def _latency(number: int, turn: _Turn, first_audio: float) -> TurnLatency:
         turn=number,
         endpointing_ms=_span(turn.last_speech, committed if turn.decided is None else turn.decided),
         transcript_ms=_span(turn.decided, committed),
+        head_start_ms=None if turn.head_start is None else round(turn.head_start * 1000, 1),
         first_token_ms=_span(committed, turn.first_token),
         first_sentence_ms=_span(turn.first_token, turn.first_utterance),
         first_audio_ms=_span(turn.first_utterance, first_audio),

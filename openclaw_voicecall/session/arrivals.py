@@ -10,6 +10,8 @@ BEHIND: Final = 0.05
 """Seconds without a frame from which on audio is missing; frames are 20 ms long."""
 PATIENCE: Final = 0.3
 """Seconds for which missing audio is waited for."""
+VOICE_PATIENCE: Final = 0.25
+"""Seconds that a transcriber has to notice a voice which our own ear hears."""
 AGAIN: Final = 0.02
 """Seconds after which to look again."""
 _STEADY: Final = 0.9

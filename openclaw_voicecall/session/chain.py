@@ -49,6 +49,10 @@ class Rotation(Generic[T]):
             distrusted.remove(first)
         return (*(link for link in self._chain if link not in distrusted), *distrusted)
 
+    def first(self) -> Link[T] | None:
+        """The link that is asked first, None while it is distrusted. Unlike `order`, this takes no probe."""
+        return self._chain[0] if self._chain and not is_open(self._chain[0]) else None
+
     def failed(self, link: Link[T]) -> None:
         """This link has failed: the caller shall not wait for it again while another works."""
         self._chain = (*(each for each in self._chain if each is not link), link)

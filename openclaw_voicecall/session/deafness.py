@@ -34,6 +34,11 @@ class DeafnessWatch:
         return self._vad.speaking
 
     @property
+    def voice_stirs(self) -> bool:
+        """Whether the caller speaks, or may have begun to."""
+        return self._vad.stirring
+
+    @property
     def voice_unanswered(self) -> bool:
         """Whether there was voice since the transcriber last said anything."""
         return self._vad.speaking or self._voice > 0

@@ -13,6 +13,7 @@ from openclaw_voicecall.core.policy import RECORDING_LINE
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.errors import VendorError
 from openclaw_voicecall.session.dialogue import Dialogue
+from openclaw_voicecall.session.responding import Responding
 
 if TYPE_CHECKING:
     from openclaw_voicecall.session.session import CallSession
@@ -60,8 +61,8 @@ def carry_out(session: "CallSession", command: c.Command) -> None:
         case c.ClearAudio(turn):
             parts.responding.cut(turn)
             parts.speaking.clear(turn)
-        case c.AdoptReply() | c.DropReply() if isinstance(parts.responding, Dialogue):
-            parts.responding.judge(command)
+        case c.AdoptReply() | c.DropReply() | c.Rehearse() | c.DropRehearsal():
+            _judge(parts.responding, command)
         case c.SendDigits(digits):
             _send_digits(session, digits)
         case c.TransferCall(to, announce):
@@ -80,6 +81,21 @@ def carry_out(session: "CallSession", command: c.Command) -> None:
             session.release()
         case _:
             raise NotImplementedError(f"no effect for {type(command).__name__}")
+
+
+def _judge(
+    writer: Responding | Dialogue, command: c.AdoptReply | c.DropReply | c.Rehearse | c.DropRehearsal
+) -> None:
+    """Tell whoever writes the agent's turns what may become of one that has begun by itself, or before its time."""
+    match command:
+        case c.AdoptReply() | c.DropReply() if isinstance(writer, Dialogue):
+            writer.judge(command)
+        case c.Rehearse(turn, text) if isinstance(writer, Responding):
+            writer.rehearse(turn, text)
+        case c.DropRehearsal() if isinstance(writer, Responding):
+            writer.drop_rehearsal("the turn went on")
+        case _:
+            raise NotImplementedError(f"no effect for {type(command).__name__} here")
 
 
 def _send_digits(session: "CallSession", digits: str) -> None:

@@ -145,6 +145,11 @@ class Listening:
         return self._watch.voice_sounds if self._watch is not None else self._speaking
 
     @property
+    def voice_stirs(self) -> bool:
+        """Whether the caller seems to have begun to speak, which only the transcriber can tell for sure."""
+        return self._watch is not None and self._watch.voice_stirs
+
+    @property
     def words_owed(self) -> bool:
         """Whether the caller has said something, is quiet again, and no transcriber has answered it."""
         if self._watch is not None:
@@ -361,7 +366,7 @@ class Listening:
         else:
             if tell and self._feed is not None:
                 self._feed.give(self._feed.stream.speech_stopped())
-            self._post(SpeechStopped(edge.ago))
+            self._post(SpeechStopped(edge.ago, closes=edge.closes))
 
     def _feed_broke(self, error: Exception) -> None:
         logger.warning("the transcriber takes no audio: %r", error)

@@ -15,6 +15,7 @@ from openclaw_voicecall.api.responder import (
     TextDelta,
     Transfer,
     TurnRequest,
+    is_speculative,
 )
 from openclaw_voicecall.api.spec import ToolSpec
 from openclaw_voicecall.core.events import (
@@ -28,8 +29,9 @@ from openclaw_voicecall.core.events import (
 from openclaw_voicecall.errors import VendorError
 from openclaw_voicecall.media.sentences import SentenceSplitter
 from openclaw_voicecall.media.speakable import speakable
-from openclaw_voicecall.session.chain import Link, Rotation, why_failed
+from openclaw_voicecall.session.chain import Rotation, why_failed
 from openclaw_voicecall.session.deadline import Deadline, Deadlines
+from openclaw_voicecall.session.rehearsal import PreparesSpeech, Rehearsal
 from openclaw_voicecall.session.tools import with_tools
 
 
@@ -134,6 +136,13 @@ class Responding:
         self._post = post
         self._note = note
         self._numbers = numbers or count(1)
+        self.voice: PreparesSpeech | None = None
+        """Speaks the first sentence of a rehearsal into memory."""
+        self._rehearsal: Rehearsal | None = None
+        self._adopted: Rehearsal | None = None
+        """What the turn is made of, where it was rehearsed."""
+        self._dropped: set[asyncio.Task[None]] = set()
+        """What is left of rehearsals that were dropped, until it has ended."""
         self._task: asyncio.Task[None] | None = None
         self._turn = 0
         self._said_until = 0.0
@@ -145,7 +154,31 @@ class Responding:
             history = history[:-1]
         request = replace(self._base, turn=turn, text=text, digits=digits, history=history)
         deadline = self._deadlines.begin(turn, self._now(), waited=waited, reply_within=self._timeout)
-        self._start(turn, self._respond(request, deadline))
+        adopted = self._take_rehearsal(request)
+        self._start(turn, self._respond(request, deadline, adopted))
+        self._adopted = adopted
+
+    def rehearse(self, turn: int, text: str) -> None:
+        """Begin to write a turn that may never come: nobody is told anything of it before `respond` is called."""
+        self.drop_rehearsal("other words came")
+        link = self._rotation.first()
+        if link is None or not is_speculative(link.provider):
+            return
+        request = replace(self._base, turn=turn, text=text, history=self._history())
+        self._rehearsal = Rehearsal(link, request, tools=self._tools, note=self._note, voice=self.voice)
+        self._note("rehearsal", {"turn": turn, "outcome": "begun"})
+
+    def drop_rehearsal(self, why: str) -> None:
+        """What was rehearsed is of no use."""
+        rehearsal, self._rehearsal = self._rehearsal, None
+        if rehearsal is not None:
+            failure = "" if rehearsal.failure is None else why_failed(rehearsal.failure)
+            outcome = "failed" if failure else "dropped"
+            self._note(
+                "rehearsal",
+                {"turn": rehearsal.request.turn, "outcome": outcome, "detail": failure or why},
+            )
+            self._drop(rehearsal)
 
     def say(self, turn: int, text: str) -> None:
         """Speak a fixed text as this turn."""
@@ -156,15 +189,44 @@ class Responding:
         """Stop this turn's response; closing the responder's stream aborts the vendor's work."""
         if self._task is not None and self._turn <= turn:
             self._task.cancel()
+            self.cut(turn)
 
     def cut(self, turn: int) -> None:
-        """Nothing to do: a responder is told what was heard with its next turn."""
+        """Nothing more of this turn is heard. A responder is told what was heard with its next turn."""
+        if self._adopted is not None and self._turn <= turn:
+            self._drop(self._adopted)
+            self._adopted = None
 
     async def close(self) -> None:
         """Stop whatever is being written."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        self.drop_rehearsal("the call is over")
+        if self._task is not None:
+            self.cancel(self._turn)
+            await asyncio.wait([self._task, *self._dropped])
+        elif self._dropped:
+            await asyncio.wait(self._dropped)
+
+    def _take_rehearsal(self, request: TurnRequest) -> Rehearsal | None:
+        """What was rehearsed for this very request; what was rehearsed for any other is dropped."""
+        rehearsal = self._rehearsal
+        if rehearsal is None:
+            return None
+        if rehearsal.request != request or rehearsal.link is not self._rotation.first():
+            self.drop_rehearsal("something else is asked")
+            return None
+        if not rehearsal.is_useful:
+            self.drop_rehearsal("it held nothing")
+            return None
+        self._rehearsal = None
+        ahead = round(self._now() - rehearsal.began, 3)
+        self._note("rehearsal", {"turn": request.turn, "outcome": "adopted", "seconds": ahead})
+        return rehearsal
+
+    def _drop(self, rehearsal: Rehearsal) -> None:
+        rehearsal.drop()
+        for task in rehearsal.tasks:
+            self._dropped.add(task)
+            task.add_done_callback(self._dropped.discard)
 
     def _start(self, turn: int, work: Any) -> None:
         self.cancel(turn)
@@ -182,13 +244,15 @@ class Responding:
     def _now() -> float:
         return asyncio.get_running_loop().time()
 
-    async def _respond(self, request: TurnRequest, deadline: Deadline) -> None:
+    async def _respond(self, request: TurnRequest, deadline: Deadline, adopted: Rehearsal | None) -> None:
         turn = _Turn(request.turn, SentenceSplitter(language=request.language))
         wanted = self._fillers.phrases or self._fillers.late
         filling = asyncio.create_task(self._fill(turn, deadline)) if wanted else None
         tools = with_tools(request, self._tools, self._note, began=turn.live)
+        if adopted is not None:
+            adopted.adopt(turn.live)
         try:
-            await self._ask_around(tools, deadline, turn)
+            await self._ask_around(tools, deadline, turn, adopted)
         finally:
             if filling is not None:
                 filling.cancel()
@@ -225,13 +289,16 @@ class Responding:
         self._note("filler", {"turn": turn.number, "utterance": utterance})
         self._post(ResponseChunk(turn.number, utterance, text))
 
-    async def _ask_around(self, request: TurnRequest, deadline: Deadline, turn: _Turn) -> None:
+    async def _ask_around(
+        self, request: TurnRequest, deadline: Deadline, turn: _Turn, adopted: Rehearsal | None
+    ) -> None:
         failures: list[str] = []
         links = self._rotation.order()
         for index, link in enumerate(links):
             left = len(links) - index
+            asked = adopted if adopted is not None and adopted.link is link else link.provider
             try:
-                await self._ask(link, request, turn, deadline, left)
+                await self._ask(asked, request, turn, deadline, left)
             except Exception as error:  # a plugin's bug must not leave the caller in silence either
                 detail = why_failed(error)
                 failures.append(f"{link.name}: {detail}")
@@ -251,7 +318,7 @@ class Responding:
         self._post(ResponseFailed(request.turn, "; ".join(failures)))
 
     async def _ask(
-        self, link: Link[Responder], request: TurnRequest, turn: _Turn, deadline: Deadline, left: int
+        self, responder: Responder, request: TurnRequest, turn: _Turn, deadline: Deadline, left: int
     ) -> None:
         """Let one responder write the turn. Its first words must come while there is time for the others."""
         turn.begin(SentenceSplitter(language=request.language))
@@ -260,7 +327,7 @@ class Responding:
         try:
             async with asyncio.timeout(limit) as timer:
                 turn.on_life = lambda: timer.reschedule(deadline.reply_by)
-                await self._write(link.provider, request, turn)
+                await self._write(responder, request, turn)
         except TimeoutError as error:
             if timer.expired():
                 missing = "complete reply" if turn.utterances or left == 1 else "words to say"

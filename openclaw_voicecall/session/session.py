@@ -388,8 +388,16 @@ class CallSession:
         self._drain()
 
     def _silence_is_unheard(self, at: float) -> bool:
-        """Whether what falls due at this time follows from a silence whose audio has not come yet."""
+        """Whether what falls due at this time follows from a silence that may be none.
+
+        Its audio has not come yet, or the caller speaks again, as it seems, and the transcriber has not noticed.
+        """
         now, ears = self.clock.monotonic(), self.parts.listening
-        if ears is None or now - at > arrivals.PATIENCE or not ears.arrivals.are_behind(now):
+        if ears is None or now - at > arrivals.PATIENCE:
+            return False
+        eager = self.call.policy.speculation.enabled
+        patient = eager and now - at <= arrivals.VOICE_PATIENCE
+        stirs = patient and isinstance(ears, Listening) and ears.voice_stirs
+        if not stirs and not ears.arrivals.are_behind(now):
             return False
         return self.call.snapshot().caller is Caller.PAUSED

@@ -229,6 +229,8 @@ class Takeover:
         session.parts.speaking, session.parts.listening = line, None
         if isinstance(session.parts.responding, Dialogue):
             session.parts.responding.leave("the carrier speaks and listens from here on")
+        else:
+            session.parts.responding.voice = None
         return line
 
     def _abandon(self) -> None:

@@ -5,7 +5,7 @@ same time is found out here, and the next one is asked, unless the caller has he
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -13,11 +13,15 @@ from typing import Any, Final, Protocol
 from openclaw_voicecall.api.clock import Clock
 from openclaw_voicecall.api.speech import SpeechRequest, Synthesizer
 from openclaw_voicecall.errors import VendorTimeout
+from openclaw_voicecall.media.audio import SAMPLE_RATE
 from openclaw_voicecall.session.chain import Link, Rotation, why_failed
 from openclaw_voicecall.session.clips import KeepsPhrases
 from openclaw_voicecall.session.deadline import Deadline
 from openclaw_voicecall.session.delivery import Delivery
+from openclaw_voicecall.session.readahead import ReadAhead
 
+PREPARED: Final = 12 * SAMPLE_RATE
+"""Bytes of an utterance that are made before it is known whether it will be spoken: 12 s."""
 STALL_LIMIT: Final = 4.0
 """Seconds between two pieces of one utterance."""
 STARVED_LIMIT: Final = 2.0
@@ -70,6 +74,19 @@ class MakesSpeech(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """An utterance that is made before it is ordered. It stands in for its synthesizer."""
+
+    link: Link[Synthesizer]
+    request: SpeechRequest
+    audio: ReadAhead[bytes]
+
+    def speak(self, request: SpeechRequest) -> AsyncGenerator[bytes, None]:
+        """What was made, at once, and the rest as it comes."""
+        return self.audio.take()
+
+
 class Voice:
     """The synthesizers of one call.
 
@@ -98,6 +115,7 @@ class Voice:
         self._clock = clock
         self._language = language
         self._voice = voice
+        self._prepared: _Prepared | None = None
         self._asked: Link[Synthesizer] | None = None
         self._given_up = ""
 
@@ -108,17 +126,31 @@ class Voice:
         self._given_up = why
         return True
 
+    def prepare(self, text: str) -> ReadAhead[bytes] | None:
+        """Make the audio of an utterance that may be ordered soon. What fails here is asked for again then."""
+        if self._prepared is not None:
+            self._prepared.audio.drop()
+        link, request = self._rotation.first(), self._request(text)
+        if link is None:
+            self._prepared = None
+            return None
+        audio = ReadAhead(link.provider.speak(request), most=PREPARED, size=len)
+        self._prepared = _Prepared(link, request, audio)
+        return audio
+
     async def make(self, order: Order, deadline: Deadline, ear: Ear) -> Outcome:
         """Speak one utterance. What was played of it is never played again, so that one that breaks off is over."""
         failures: list[str] = []
-        links = self._rotation.order()
+        links, prepared = self._rotation.order(), self._take_prepared(order.text)
         for index, link in enumerate(links):
             following = links[index + 1].name if index + 1 < len(links) else ""
             for may_retry in (True, False):
                 asked = self._clock.monotonic()
                 limit = deadline.voice_limit(asked, first=not index, left=len(links) - index)
                 attempt = _Attempt(self._clock, order.text, limit, ear)
-                error = await self._ask(link, attempt)
+                ready = prepared if prepared is not None and prepared.link is link else None
+                prepared = None
+                error = await self._ask(link, attempt, ready)
                 if error is None:
                     return Outcome(True)
                 began = attempt.delivery.audible
@@ -140,15 +172,29 @@ class Voice:
         self._note("vendor-failed", data)
         return f"{link.name}: {detail}"
 
-    async def _ask(self, link: Link[Synthesizer], attempt: "_Attempt") -> Exception | None:
-        """Let one synthesizer speak; returns why it could not."""
+    def _request(self, text: str) -> SpeechRequest:
+        return SpeechRequest(call_id=self._call_id, text=text, language=self._language, voice=self._voice)
+
+    def _take_prepared(self, text: str) -> _Prepared | None:
+        """What was made ahead of this utterance, if it is of any use."""
+        prepared = self._prepared
+        if prepared is None or prepared.request.text != text:
+            return None
+        self._prepared = None
+        if prepared.audio.is_useful and prepared.link is self._rotation.first():
+            return prepared
+        prepared.audio.drop()
+        return None
+
+    async def _ask(
+        self, link: Link[Synthesizer], attempt: "_Attempt", prepared: _Prepared | None
+    ) -> Exception | None:
+        """Let one synthesizer speak, or go on with what it has prepared; returns why it could not."""
         kept = isinstance(link.provider, KeepsPhrases) and link.provider.keeps(
             attempt.text, self._language, self._voice
         )
-        request = SpeechRequest(
-            call_id=self._call_id, text=attempt.text, language=self._language, voice=self._voice
-        )
-        reading = asyncio.create_task(attempt.read(link.provider, request))
+        speaker = link.provider if prepared is None else prepared
+        reading = asyncio.create_task(attempt.read(speaker, self._request(attempt.text)))
         self._asked, self._given_up = link, ""
         try:
             while not reading.done():

@@ -87,9 +87,9 @@ class ScriptedStream:
         """Give words, as the vendor would."""
         self._events.put_nowait(Heard(text, final))
 
-    def edge(self, *, speaking: bool, ago: float = 0.0) -> None:
+    def edge(self, *, speaking: bool, ago: float = 0.0, closes: bool = False) -> None:
         """Report voice activity, as a vendor with its own detection would."""
-        self._events.put_nowait(SpeechEdge(speaking, ago))
+        self._events.put_nowait(SpeechEdge(speaking, ago, closes))
 
     def fail(self, error: BaseException) -> None:
         """Break the stream."""
@@ -170,11 +170,13 @@ Reply = (
 class ScriptedResponder:
     """Answers turns with prepared replies, in order; `delay` seconds pass before each event.
 
-    A string is one `TextDelta` a word; an exception is raised; a coroutine function is asked for the events.
+    A string is one `TextDelta` a word; an exception is raised; a coroutine function is asked for the events. With
+    `speculative` it may be asked for answers that are thrown away.
     """
 
     replies: deque[Reply] = field(default_factory=deque)
     delay: float = 0.01
+    speculative: bool = False
     requests: list[TurnRequest] = field(default_factory=list)
     cancelled: list[int] = field(default_factory=list)
     """Turns whose reply was closed before its end."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,8 +119,8 @@ def transcriber(vendor, *, key=KEY, clock=None, limits=None, **settings):
 
 
 @asynccontextmanager
-async def call(vendor, **settings):
-    async with transcriber(vendor, **settings).open_stream(REQUEST) as stream:
+async def call(vendor, request=REQUEST, **settings):
+    async with transcriber(vendor, **settings).open_stream(request) as stream:
         line = Line(stream)
         try:
             yield line
@@ -144,6 +145,20 @@ async def test_the_caller_is_heard_from_the_first_word_to_the_last(vendor, book)
     assert given["transcription"] == {"model": "gpt-transcribe", "language": "en"}
     assert given["turn_detection"]["silence_duration_ms"] == 500
     assert session.user_agent.startswith("openclaw-voicecall/Python ")
+
+
+@pytest.mark.parametrize(("configured", "asked"), [(800, 300), (200, 200)])
+async def test_a_call_that_is_eager_for_words_gets_them_after_a_short_pause(vendor, book, configured, asked):
+    first, second = book.add(BOOKING, babble(BOOKING)), book.add(FOUR, babble(FOUR))
+    eager = replace(REQUEST, eager=True)
+    async with call(vendor, eager, silence_duration_ms=configured) as line:
+        await line.say(first, b"\xff" * 8 * 340, second, PAUSE)
+        await line.until(lambda: len(line.finals) == 2)
+    assert line.finals == [BOOKING, FOUR]
+    (session,) = vendor.sessions
+    assert session.config["audio"]["input"]["turn_detection"]["silence_duration_ms"] == asked
+    stops = [edge for edge in line.edges if not edge.speaking]
+    assert all(edge.closes and edge.ago >= asked / 1000 - 0.05 for edge in stops)
 
 
 async def test_interims_grow_into_the_final(vendor, book):
@@ -494,6 +509,8 @@ async def test_the_registered_transcriber_opens_and_knows_who_detects_turns(vend
     assert spec.name == "openai"
     assert spec.detects_speech(config)
     assert not spec.detects_speech(spec.config(model="gpt-live-transcribe"))
+    assert spec.closes_after(spec.config(silence_duration_ms=800)) == 0.8
+    assert spec.closes_after(spec.config(model="gpt-live-transcribe")) == 0.0
     assert spec.describe(config) == "OpenAI gpt-transcribe"
     assert KEY not in repr(config)
     audio = book.add(FOUR, babble(FOUR))

@@ -162,6 +162,8 @@ async def hold_calls(cases: list[Case], *, spare: bool) -> Played:
             if case.always:
                 case.strike(voice)
         config = {
+            # What is made early and fails is asked for again, so one fault alone would not be noticed at all.
+            "endpointing": {"speculate": False},
             "phrases": {"prepare": not spare},
             "numbers": {
                 number_of(index): {"tts": {"providers": {"elevenlabs": {"baseUrl": voice.url}}}}

@@ -62,7 +62,7 @@ def test_a_call_is_shown_as_it_happens_and_summed_up(state: StateDir) -> None:
     assert "recording: /tmp/recordings/call.wav" in done.stdout
     summary = done.stdout.splitlines()
     assert [row.split() for row in summary if row.startswith("turn 2")] == [
-        ["turn", "2", "500", "ms", "61", "ms", "20", "ms", "5", "ms", "41", "ms", "627", "ms"]
+        ["turn", "2", "500", "ms", "61", "ms", "-", "20", "ms", "5", "ms", "41", "ms", "627", "ms"]
     ]
 
 

@@ -311,18 +311,19 @@ async def running_call(
         give_order=lambda session, order: None,
     )
     voices = linked("tts", tts, breakers)
+    voice = Voice(
+        call_id="call-1",
+        rotation=Rotation(voices, session.note),
+        note=session.note,
+        clock=clock,
+        language="en",
+        voice="",
+    )
     common = {"post": session.post, "note": session.note}
     session.parts = Parts(
         carrier=carrier,
         speaking=Speaking(
-            voice=Voice(
-                call_id="call-1",
-                rotation=Rotation(voices, session.note),
-                note=session.note,
-                clock=clock,
-                language="en",
-                voice="",
-            ),
+            voice=voice,
             deadlines=session.deadlines,
             meter=session.meter,
             clock=clock,
@@ -353,6 +354,7 @@ async def running_call(
         watch=watch_line(session, voices, fillers),
         capabilities=capabilities,
     )
+    session.parts.responding.voice = voice
     session.carrier_call_id = "leg-1"
     session.leg_known.set()
     carrier.on_hang_up = lambda: session.post(CallEnded(EndReason.COMPLETED))

@@ -56,6 +56,31 @@ def test_a_carrier_that_takes_over_is_given_the_time_for_it():
     assert policy == replace(CallPolicy(), media_grace=5.0 + TAKEOVER)
 
 
+def test_answers_are_begun_early_only_with_leave_of_responder_and_owner_and_on_a_line_of_ours():
+    off = CONFIG.model_validate({"endpointing": {"speculate": False}})
+    by_turns = CONFIG.model_validate({"streaming": {"enabled": False}})
+
+    def begins(config, line=STREAMS, *, speculates=True, respond=True, led=False):
+        policy = CallPolicy(respond=respond)
+        tuned = tuned_policy(policy, config, line, interims=False, speculates=speculates, led=led)
+        return tuned.speculation.enabled
+
+    assert begins(CONFIG())
+    assert not begins(CONFIG(), speculates=False)
+    assert not begins(off)
+    assert not begins(CONFIG(), led=True)
+    assert not begins(by_turns, TURNS)
+    assert not begins(CONFIG(), respond=False)
+
+
+def test_who_asks_a_transcriber_for_words_early_waits_for_the_caller_as_long_as_it_would_have():
+    tuned = tuned_policy(CallPolicy(), CONFIG(), STREAMS, interims=False, speculates=True, closes_after=0.8)
+    assert not tuned.speculation.on_interims
+    silence = tuned.endpointing
+    assert (silence.after, silence.after_question, silence.after_digits) == (0.8, 0.8, 1.2)
+    assert tuned.barge_in.resume_after == 0.8 + silence.transcript_wait
+
+
 def test_a_carrier_that_listens_has_waited_for_the_end_of_the_turn_already():
     config = CONFIG.model_validate({"streaming": {"enabled": False}})
     quick = tuned_policy(CallPolicy(), config, TURNS, interims=True).endpointing

@@ -246,6 +246,22 @@ def test_a_summary_has_openclaws_shape():
     assert summary["stages"]["firstToken"]["count"] == 0
 
 
+def test_the_head_start_of_an_answer_that_was_begun_in_the_pause_is_told():
+    dropped = {"turn": 1, "outcome": "dropped", "detail": "the turn went on"}
+    journal = [
+        *caller_speaks(1.0),
+        entry(1.35, "rehearsal", {"turn": 1, "outcome": "begun"}),
+        entry(1.36, "rehearsal", dropped),
+        entry(1.37, "rehearsal", {"turn": 1, "outcome": "begun"}),
+        entry(1.5, "timer", {}, respond(1)),
+        entry(1.5, "rehearsal", {"turn": 1, "outcome": "adopted", "seconds": 0.13}),
+        *agent_answers(1.5, 1),
+    ]
+    (latency,) = measure(journal)
+    assert latency.head_start_ms == 130.0
+    assert summarise([latency])["stages"]["headStart"]["maxMs"] == 130.0
+
+
 def test_a_summary_of_nothing_is_zeros():
     nothing = {"count": 0, "minMs": 0, "maxMs": 0, "avgMs": 0, "p50Ms": 0, "p95Ms": 0}
     summary = summarise([])
@@ -254,6 +270,7 @@ def test_a_summary_of_nothing_is_zeros():
     assert set(summary["stages"]) == {
         "endpointing",
         "transcript",
+        "headStart",
         "firstToken",
         "firstSentence",
         "firstAudio",

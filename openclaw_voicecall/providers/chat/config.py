@@ -23,6 +23,10 @@ class ChatConfig(CamelModel):
     """How much the model thinks before it speaks. Callers wait meanwhile; models that do not think refuse it."""
     read_timeout_ms: Positive = 15000
     """Longest silence of the vendor, before its first words and between two pieces of a reply, ms."""
+    speculative: bool | None = None
+    """Whether the model may be asked for an answer that is thrown away when the caller goes on, see
+    `endpointing.speculate`. Not set: yes, but not for `custom`, because behind an address of your own may be an agent,
+    which would remember the question or act on it."""
     headers: dict[str, SecretStr] = Field(default_factory=dict)
     """Further HTTP headers of every request."""
     extra_body: dict[str, Any] = Field(default_factory=dict)

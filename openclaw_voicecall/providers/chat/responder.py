@@ -25,7 +25,7 @@ from openclaw_voicecall.providers.chat.messages import Message, write_messages
 from openclaw_voicecall.providers.chat.replies import Reply
 from openclaw_voicecall.providers.chat.spoken import SpokenText
 from openclaw_voicecall.providers.chat.tools import definitions, run_all
-from openclaw_voicecall.providers.chat.vendors import ChatVendor
+from openclaw_voicecall.providers.chat.vendors import CUSTOM, ChatVendor
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,9 @@ class ChatResponder:
         self._asked_for = model
         self._model = model
         """The model in use."""
+        allowed = config.speculative
+        self.speculative = vendor.name != CUSTOM if allowed is None else allowed
+        """Whether an answer may be begun and thrown away."""
 
     async def respond(self, request: TurnRequest) -> AsyncGenerator[ResponseEvent, None]:
         """Write the turn: text as it comes, and what is to be done to the call.

@@ -141,6 +141,9 @@ _CEREBRAS: Final = ChatVendor(
 _GOOGLE_KEYS: Final = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 _GOOGLE_URL: Final = "https://generativelanguage.googleapis.com/v1beta/openai"
 
+CUSTOM: Final = "custom"
+"""Any other server that speaks the protocol."""
+
 VENDORS: Final = (
     _XAI,
     _OPENAI,
@@ -191,6 +194,6 @@ VENDORS: Final = (
         key_variables=("MISTRAL_API_KEY",),
         example="mistral-small-latest",
     ),
-    ChatVendor(name="custom", label="the chat server", needs_key=False, example="my-model"),
+    ChatVendor(name=CUSTOM, label="the chat server", needs_key=False, example="my-model"),
 )
 """Every vendor, `custom` for any other server that speaks the protocol."""

@@ -41,6 +41,9 @@ def voicecall_register_transcribers(register: "Callable[[TranscriberSpec], None]
             config=OpenAITranscriberConfig,
             detects_speech=lambda config: has_server_vad(config.model),
             interims=False,
+            closes_after=lambda config: (
+                config.silence_duration_ms / 1000 if has_server_vad(config.model) else 0.0
+            ),
             describe=lambda config: f"OpenAI {config.model}",
             notices=transcriber_notices,
             check=_check_transcriber,

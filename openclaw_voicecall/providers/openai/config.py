@@ -33,8 +33,9 @@ class OpenAITranscriberConfig(OpenAITranscriberKeys):
     """Name of the transcription model. `gpt-live-transcribe` and `gpt-realtime-whisper` detect no turns; the turn
     detector does it for them."""
     silence_duration_ms: Annotated[int, Field(ge=1)] = 500
-    """Silence after which OpenAI ends a turn, ms: as long as `endpointing.silenceMs`, where OpenClaw waits 800. Only
-    for models that detect turns."""
+    """Silence after which OpenAI ends a turn, ms: as long as `endpointing.silenceMs`, where OpenClaw waits 800. Where
+    answers are begun early (`endpointing.speculate`) it transcribes after 300 already, and the turn ends after this all
+    the same. Only for models that detect turns."""
     vad_threshold: UnitInterval = 0.5
     """Loudness that counts as speech, 0 to 1; higher needs louder speech. Only for models that detect turns."""
     prefix_padding_ms: Milliseconds = 300

@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 OPERATION: Final = "transcribe"
 READY_LIMIT: Final = 5.0
 """Seconds from the first attempt to connect until the session must be ready."""
+EAGER_SILENCE_MS: Final = 300
+"""Silence after which OpenAI transcribes for a call that decides itself when the caller is done: 200 ms of the usual
+500 are won. A shorter one would take more pauses between two words for an end, and what is transcribed apart is
+understood worse."""
 LAST_WORDS: Final = 3.0
 """Seconds to wait for the words of audio that was committed at the end."""
 ROTATE_AFTER: Final = 50 * 60.0
@@ -73,24 +77,23 @@ class OpenAITranscriber:
 
     @asynccontextmanager
     async def _open(self, request: TranscriptionRequest) -> AsyncIterator[TranscriptionStream]:
-        stream = OpenAIStream(
-            self._account, self._settings(request.language), clock=self._clock, limits=self._limits
-        )
+        stream = OpenAIStream(self._account, self._settings(request), clock=self._clock, limits=self._limits)
         try:
             yield stream
         finally:
             await stream.close()
 
-    def _settings(self, language: str) -> SessionSettings:
-        tag = language.replace("_", "-").partition("-")[0].lower()
+    def _settings(self, request: TranscriptionRequest) -> SessionSettings:
+        tag = request.language.replace("_", "-").partition("-")[0].lower()
         config = self._config
+        silence_ms = config.silence_duration_ms
         return SessionSettings(
             model=config.model,
             language=tag if len(tag) == 2 else "",
             server_vad=has_server_vad(config.model),
             threshold=config.vad_threshold,
             prefix_padding_ms=config.prefix_padding_ms,
-            silence_duration_ms=config.silence_duration_ms,
+            silence_duration_ms=min(silence_ms, EAGER_SILENCE_MS) if request.eager else silence_ms,
             noise_reduction=config.noise_reduction,
         )
 

@@ -361,7 +361,7 @@ class TranscriptionSession:
     def _tell_stop(self, *, ago: float) -> None:
         if self._speaking:
             self._speaking = False
-            self._give(SpeechEdge(speaking=False, ago=ago))
+            self._give(SpeechEdge(speaking=False, ago=ago, closes=True))
 
     def _ago(self, at: int) -> float:
         return max(0.0, seconds(self._sent - _bytes(at)))

@@ -65,6 +65,8 @@ def test_every_tuning_of_the_core_can_be_set():
                 "afterQuestionMs": 300,
                 "afterDigitsMs": 1500,
                 "transcriptWaitMs": 1000,
+                "stableMs": 200,
+                "mostStarts": 1,
             },
             "interruptions": {
                 "mode": "words",
@@ -101,6 +103,7 @@ def test_every_tuning_of_the_core_can_be_set():
     assert (policy.ring_timeout, policy.max_duration, policy.idle_timeout) == (20.5, 60.0, 90.0)
     assert (policy.endpointing.after, policy.endpointing.after_question) == (0.65, 0.3)
     assert (policy.endpointing.after_digits, policy.endpointing.transcript_wait) == (1.5, 1.0)
+    assert (policy.speculation.stable_after, policy.speculation.most_starts) == (0.2, 1)
     assert (policy.barge_in.mode, policy.barge_in.min_words) == ("words", 3)
     assert (policy.barge_in.resume_after, policy.barge_in.noise_after) == (0.7, 1.1)
     assert policy.barge_in.backchannels == {"aha"}

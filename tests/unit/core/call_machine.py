@@ -1,6 +1,7 @@
 """A hypothesis state machine that tries to break the promises of a call, with whole turns as well as single facts."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import ClassVar
 
 from call_model import (
@@ -19,7 +20,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from openclaw_voicecall.core import commands as c
 from openclaw_voicecall.core import events as e
 from openclaw_voicecall.core.call import Call
-from openclaw_voicecall.core.policy import BargeInPolicy, CallPolicy, EndpointingPolicy, MustSay
+from openclaw_voicecall.core.policy import (
+    BargeInPolicy,
+    CallPolicy,
+    EndpointingPolicy,
+    MustSay,
+    SpeculationPolicy,
+)
 from openclaw_voicecall.core.reasons import EndReason
 from openclaw_voicecall.core.state import Leg
 
@@ -47,8 +54,19 @@ class CallMachine(CallModel, RuleBasedStateMachine):
         begin=st.sampled_from(["speaking", "speaking", "speaking", "asked", "up", "cough", "ringing", "new"]),
         finished=st.booleans(),
         over=st.sampled_from(["", "cough", "cough", "noise", "backchannel", "guess", "words"]),
+        speculation=st.sampled_from(
+            [
+                SpeculationPolicy(),
+                SpeculationPolicy(enabled=True, most_starts=2),
+                SpeculationPolicy(enabled=True, most_starts=2),
+                SpeculationPolicy(enabled=True, most_starts=1, stable_after=0.0),
+                SpeculationPolicy(enabled=True, most_starts=2, on_interims=False),
+            ]
+        ),
     )
-    def start(self, outbound, mode, min_words, notify, greeting, discloses, begin, finished, over):
+    def start(
+        self, outbound, mode, min_words, notify, greeting, discloses, begin, finished, over, speculation
+    ):
         self.policy = CallPolicy(
             greeting=greeting,
             must_say=(MustSay("disclosure", DISCLOSURE),) if discloses else (),
@@ -58,8 +76,10 @@ class CallMachine(CallModel, RuleBasedStateMachine):
             hang_up_after_greeting=3.0 if notify else None,
             barge_in=BargeInPolicy(mode=mode, min_words=min_words),
             endpointing=EndpointingPolicy(),
+            speculation=speculation,
         )
         self.call = Call(self.policy, outbound=outbound)
+        self.twin = Call(replace(self.policy, speculation=SpeculationPolicy()), outbound=outbound)
         self.outbound = outbound
         if begin == "new":
             return
@@ -99,12 +119,12 @@ class CallMachine(CallModel, RuleBasedStateMachine):
     def carrier_fact(self, fact):
         self.tell(fact)
 
-    @rule(silence=st.sampled_from([0.0, 0.2, 0.7]), started=st.booleans())
-    def edge(self, silence, started):
+    @rule(silence=st.sampled_from([0.0, 0.2, 0.7]), started=st.booleans(), closes=st.booleans())
+    def edge(self, silence, started, closes):
         if started:
             self.start_speech()
         else:
-            self.tell(e.SpeechStopped(silence))
+            self.tell(e.SpeechStopped(silence, closes))
 
     @rule(count=st.integers(0, 2), final=st.booleans())
     def transcript(self, count, final):
@@ -130,7 +150,9 @@ class CallMachine(CallModel, RuleBasedStateMachine):
     @precondition(lambda self: self.is_talkable())
     @rule(
         count=st.integers(1, 3),
-        order=st.sampled_from(["final first", "asked for", "guess only", "late", "resumed", "nothing"]),
+        order=st.sampled_from(
+            ["final first", "asked for", "guess only", "late", "resumed", "nothing", "closed", "closed twice"]
+        ),
     )
     def caller_turn(self, count, order):
         """The caller says something whole and is waited for."""
@@ -268,3 +290,4 @@ class CallMachine(CallModel, RuleBasedStateMachine):
         self.check_end()
         self.reached["examples"] += 1
         self.reached.update({type(order).__name__ for order in self.orders})
+        self.reached["adopted"] += self.adopted > 0

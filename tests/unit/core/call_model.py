@@ -50,6 +50,8 @@ class CallModel:
 
     call: Call
     policy: CallPolicy
+    twin: Call
+    """The same call without rehearsals."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -72,6 +74,8 @@ class CallModel:
         self.pressed = self.keys_written = ""
         self.leaving_message = False
         self.disclosed = 0
+        self.rehearsed: tuple[int, str] | None = None
+        self.starts = self.adopted = 0
 
     # The shell.
 
@@ -88,10 +92,16 @@ class CallModel:
             assert self.call.next_timer() == timer, "a refused fact changed the timers"
             return None
         assert before.leg is not Leg.ENDED or not orders, "something was ordered after the end"
+        self.compare(orders, self.twin.receive(fact, self.now))
         self.obey(orders)
         self.check_turns_written()
         self.check_turn_ended(turn, before, orders)
         return orders
+
+    def compare(self, orders: list[c.Command], plain: list[c.Command]) -> None:
+        """Whatever is rehearsed, everything else is as it would be without."""
+        assert [o for o in orders if not isinstance(o, c.Rehearse | c.DropRehearsal)] == plain
+        assert self.view() == self.twin.snapshot(), "a rehearsal has changed the call"
 
     def obey(self, orders: list[c.Command]) -> None:
         for order in orders:
@@ -101,13 +111,28 @@ class CallModel:
             )
             self.obey_one(order, orders)
             self.orders.append(order)
+        if self.view().caller is Caller.QUIET:
+            self.starts = 0
 
     def obey_one(self, order: c.Command, batch: list[c.Command]) -> None:
         match order:
             case c.StartListening():
                 self.ears_open += 1
                 assert self.ears_open == 1, "the ears are opened twice"
+            case c.Rehearse(turn, text):
+                assert self.rehearsed is None, "two rehearsals at a time"
+                assert (turn, text) == (self.view().turn + 1, self.view().turn_text)
+                self.starts += 1
+                assert self.starts <= self.policy.speculation.most_starts, "rehearsed too often in one turn"
+                self.rehearsed = turn, text
+            case c.DropRehearsal(turn):
+                assert self.rehearsed is not None, "dropped what is not rehearsed"
+                assert self.rehearsed[0] == turn
+                self.rehearsed = None
             case c.StartResponse(turn, text, digits):
+                assert self.rehearsed in (None, (turn, text)), "another text is answered than was rehearsed"
+                self.adopted += self.rehearsed is not None
+                self.rehearsed = None
                 assert self.may_say_more(), "an answer before the line that has to be said"
                 self.kind = "response"
                 assert text or digits, "an answer to nothing"
@@ -197,6 +222,7 @@ class CallModel:
         self.now = max(self.now, timer)
         before, turn = self.view(), self.turn
         orders = self.call.handle_timer(self.now)
+        self.compare(orders, self.twin.handle_timer(self.now))
         self.obey(orders)
         self.check_turns_written()
         self.check_turn_ended(turn, before, orders)
@@ -283,7 +309,21 @@ class CallModel:
         if order != "nothing":
             self.say(count, final=order == "final first")
         self.pass_time(0.3)
-        self.tell(e.SpeechStopped(0.1))
+        self.tell(e.SpeechStopped(0.1, closes=order.startswith("closed")))
+        if order in {"closed", "closed twice"}:
+            self.pass_time(0.1)
+            self.say(0, final=True)
+            self.pass_time(0.2)
+        if order == "closed twice":
+            self.start_speech()
+            self.say(1, final=False)
+            self.tell(e.SpeechStopped(0.3, closes=True))
+            self.start_speech()
+            self.say(0, final=True)
+            self.say(1, final=False)
+            self.tell(e.SpeechStopped(0.3, closes=True))
+            self.pass_time(0.1)
+            self.say(0, final=True)
         if order == "resumed":
             self.pass_time(0.6)
             self.start_speech()
@@ -360,6 +400,7 @@ class CallModel:
         self.a_caller_who_pauses_is_waited_for()
         self.the_agent_does_what_its_state_says()
         self.the_record_holds_nothing_that_was_not_said()
+        self.what_is_rehearsed_may_still_come()
         self.failures_are_bounded()
 
     def released_exactly_when_ended(self):
@@ -399,6 +440,13 @@ class CallModel:
         assert len([w for w in self.caller_lines if w != "mm-hmm"]) == len(
             {w for w in self.caller_lines if w != "mm-hmm"}
         ), "words were written twice"
+
+    def what_is_rehearsed_may_still_come(self):
+        """A rehearsal does not outlive the pause it was begun in, nor the words it answers."""
+        view = self.view()
+        if self.rehearsed is not None:
+            assert (view.caller, view.agent) == (Caller.PAUSED, Agent.IDLE)
+            assert self.rehearsed == (view.turn + 1, view.turn_text), "rehearsed what nobody says"
 
     def failures_are_bounded(self):
         assert self.view().failures <= self.policy.max_failures + 1

@@ -7,6 +7,7 @@ promises; those that break no promise, only a rule, name the test that finds the
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FunctionType, ModuleType
 
@@ -17,6 +18,7 @@ import test_core_endpointing as endpointing
 import test_core_leg as leg
 import test_core_noise as noise
 import test_core_notices as notices
+import test_core_rehearsal as rehearsal
 import test_core_voicemail as voicemail
 from call_machine import CallMachine
 from hypothesis import HealthCheck, Phase, settings
@@ -171,14 +173,44 @@ BUGS = [
     Bug(
         "a final for the first half closes the second",
         "turns",
-        "        if self.asked:\n            self._owed = True",
-        "        if self.asked:\n            self._owed = False",
+        "self._owed = max(1, self._owed)",
+        "self._owed = 0",
         endpointing.test_speech_that_goes_on_before_the_final_keeps_the_turn_open_and_both_parts,
+    ),
+    Bug(
+        "a final that comes unasked closes what was said after it",
+        "turns",
+        "self._owed += 1",
+        "self._owed += 0",
+        partial(
+            rehearsal.test_words_of_a_closed_utterance_that_come_after_speech_has_gone_on_do_not_end_what_follows,
+            first=2.95,
+        ),
+    ),
+    Bug(
+        "an answer is begun in every pause",
+        "rehearsal",
+        "self._starts += 1",
+        "self._starts += 0",
+    ),
+    Bug(
+        "the answer to other words is taken for the answer",
+        "rehearsal",
+        "if (turn, text) == (self._turn, self._text):",
+        "if turn == self._turn:",
+        rehearsal.test_a_final_text_in_other_words_is_answered_anew,
+    ),
+    Bug(
+        "an answer that was begun outlives the pause",
+        "floor",
+        "self._rehearsals.look(self.words, self.turn + 1, now)\n        else:\n            self._rehearsals.drop()",
+        "self._rehearsals.look(self.words, self.turn + 1, now)",
+        rehearsal.test_a_caller_who_goes_on_is_answered_as_a_whole_and_nothing_is_written_of_the_first_try,
     ),
     Bug(
         "silence that was heard already is waited for again",
         "floor",
-        "self.words.ended_at = now - silence",
+        "self.words.ended_at = now - fact.silence",
         "self.words.ended_at = now",
         endpointing.test_silence_that_was_already_heard_counts,
     ),
@@ -325,7 +357,7 @@ def test_a_seeded_bug_is_found(bug, monkeypatch):
 
 
 def test_without_a_bug_the_transplanted_code_is_sound(monkeypatch):
-    for name in ("state", "timers", "turns", "floor", "agenda", "amd", "dtmf", "call"):
+    for name in ("state", "timers", "turns", "rehearsal", "floor", "agenda", "amd", "dtmf", "call"):
         module = importlib.import_module(f"openclaw_voicecall.core.{name}")
         transplant(monkeypatch, module, Path(str(module.__file__)).read_text(encoding="utf-8"))
     for bug in BUGS:

@@ -507,7 +507,7 @@ def test_edges_say_how_long_ago_speech_began_and_ended():
     wire.hear(stopped("a", 4600))
     began, ended = wire.edges
     assert began == SpeechEdge(speaking=True, ago=pytest.approx(0.2))
-    assert ended == SpeechEdge(speaking=False, ago=pytest.approx(0.4 + 0.8))
+    assert ended == SpeechEdge(speaking=False, ago=pytest.approx(0.4 + 0.8), closes=True)
 
 
 def test_times_that_lie_ahead_are_now():
