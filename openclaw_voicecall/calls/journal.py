@@ -130,8 +130,9 @@ class JournalHub:
             self._feeds.discard(lane)
 
     def unsaved(self, call_id: str) -> CallRecord | None:
-        """The newest record of a call that waits to be stored; None when nothing of it waits."""
-        return next((record for record, _ in reversed(self._unsaved) if record.call_id == call_id), None)
+        """The newest record of a call that waits to be stored, by our id or the carrier's; None when nothing waits."""
+        waiting = (record for record, _ in reversed(self._unsaved))
+        return next((each for each in waiting if call_id in (each.call_id, each.carrier_call_id)), None)
 
     async def flush(self) -> None:
         """Return once everything written so far is in the store."""

@@ -227,12 +227,16 @@ class LiveCalls:
 
     def find(self, call_id: str) -> LiveCall:
         """A call by our id or the carrier's. Raises `CallNotFound`."""
-        found = self._calls.get(call_id) or self._first(
-            lambda call: bool(call_id) and call.session.carrier_call_id == call_id
-        )
+        found = self.known(call_id)
         if found is None:
             raise CallNotFound(f"no call has the id {call_id}; `openclaw-voicecall calls` lists them")
         return found
+
+    def known(self, call_id: str) -> LiveCall | None:
+        """A call by our id or the carrier's; None when none is live."""
+        return self._calls.get(call_id) or self._first(
+            lambda call: bool(call_id) and call.session.carrier_call_id == call_id
+        )
 
     def of(self, carrier: str, event: CarrierEvent) -> LiveCall | None:
         """The call that a carrier speaks of: by our own id where the carrier carries it, else by its own."""

@@ -74,8 +74,8 @@ class CallManager:
         return self._live.find(call_id).session
 
     def record(self, call_id: str) -> CallRecord | None:
-        """The record of a live call, or of one that is over while the store has yet to hear of it."""
-        entry = self._live.get(call_id)
+        """The record of a live call, by our id or the carrier's, or of one that the store has yet to hear of."""
+        entry = self._live.known(call_id)
         return entry.record_now if entry else self._reconciler.record(call_id) or self._hub.unsaved(call_id)
 
     async def require(self, call_id: str) -> CallSession:

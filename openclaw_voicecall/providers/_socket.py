@@ -70,7 +70,7 @@ class VendorSocket:
 
     async def drain(self) -> None:
         """Wait until everything was handed to the network, or the socket broke."""
-        while self._transport.get_write_buffer_size() and not self._transport.is_closing():  # noqa: ASYNC110
+        while self._transport.get_write_buffer_size() and not self._transport.is_closing():  # noqa: ASYNC110 aiohttp tells nobody
             await asyncio.sleep(LOOK_EVERY)
 
     async def __aiter__(self) -> AsyncIterator[str | bytes]:

@@ -10,6 +10,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Final, Self, cast
 
 from aiohttp import web
@@ -124,7 +125,9 @@ class MediaSocket(asyncio.BufferedProtocol):
 
     async def give(self, take: Callable[[str | bytes], bool]) -> None:
         """Hand over every message the moment it comes, until the socket ends or one is answered with False."""
-        self._give = take
+        # What follows from a message is logged as this call's, and not as nobody's.
+        context = copy_context()
+        self._give = lambda message: context.run(take, message)
         try:
             while self._messages:
                 if not take(self._messages.popleft()):

@@ -47,7 +47,7 @@ ONCE = {
 """Faults before the first word, with the cause in the log."""
 MIDDLE = {
     "rubbish": "it sent something that is no JSON",
-    "cut": "peer closed connection",
+    "cut": "broke off its reply",
     "error-in-stream": SERVER,
     "hang-mid-stream": LATE,
     "trickle": LATE,

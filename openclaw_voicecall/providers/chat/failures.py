@@ -85,6 +85,12 @@ def vendor_error(
     """
     if isinstance(error, TimeoutError):
         return unreachable(vendor.name, operation, TimeoutError())
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return VendorUnavailable(
+            f"{vendor.name} broke off its reply: the connection ended",
+            vendor=vendor.name,
+            operation=operation,
+        )
     if isinstance(error, aiohttp.ClientError | OSError):
         return _unreachable(error, vendor, operation)
     if not isinstance(error, Refusal):
