@@ -96,6 +96,12 @@ class JournalHub:
         for observer, lane in zip(self._observers, self._lanes, strict=True):
             self._readers.append(asyncio.create_task(_observe(observer, lane)))
 
+    def observe(self, observer: CallObserver) -> None:
+        """Let somebody see every entry from now on."""
+        lane = _Lane(_name(observer), OBSERVER_QUEUE)
+        self._lanes.append(lane)
+        self._readers.append(asyncio.create_task(_observe(observer, lane)))
+
     def write(self, record: CallRecord, entry: JournalEntry) -> None:
         """Hand an entry to everybody."""
         item = (record, entry)
@@ -122,6 +128,11 @@ class JournalHub:
                         return
         finally:
             self._feeds.discard(lane)
+
+    def show(self, record: CallRecord, entry: JournalEntry) -> None:
+        """Give the feeds an entry of a call that another process holds, and has stored."""
+        for lane in self._feeds:
+            lane.put((record, entry))
 
     def unsaved(self, call_id: str) -> CallRecord | None:
         """The newest record of a call that waits to be stored; None when nothing of it waits."""
