@@ -9,7 +9,6 @@ from openclaw_voicecall.calls.engines import LOCAL_LINE
 from openclaw_voicecall.calls.manager import CallManager
 from openclaw_voicecall.server import sites
 from openclaw_voicecall.server.answering import answering_notices
-from openclaw_voicecall.server.keys import HUB
 from openclaw_voicecall.server.opening import Place, open_calls, open_store, settled
 from openclaw_voicecall.server.reach import open_reach
 from openclaw_voicecall.server.service import Service, ServiceOptions, handle_signals
@@ -44,18 +43,15 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
         store = await open_store(stack, registry, config, state)
         # Only the local line can do with any port: everybody else knows the one that is configured.
         short_local = options.ephemeral and config.provider == LOCAL_LINE
-        listening = sites.bind(config, ephemeral=short_local)
-        stack.callback(listening.close)
+        listening = sites.bind(stack, config, ephemeral=short_local)
         control = sites.bind_control(stack, config, state)
         here = sites.address(listening)
         workers = await _started_workers(stack, options, config, host)
-        reach = await open_reach(
-            stack, config, here, memory=state.path / "tunnel.json", wanted=not short_local
-        )
+        tunnel = state.path / "tunnel.json"
+        reach = await open_reach(stack, config, here, memory=tunnel, wanted=not short_local)
         config = reach.config
-        opened = await open_calls(
-            stack, registry, config, store=store, host=host, place=Place(state=state, here=here)
-        )
+        place = Place(state=state, here=here)
+        opened = await open_calls(stack, registry, config, store=store, host=host, place=place)
         manager, shared = opened.manager, opened.shared
         reach.follow(manager.addresses)
         service = Service(
@@ -78,7 +74,7 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
         # After the public site, so that carriers are answered meanwhile; on the way out before it, for the same reason.
         await stack.enter_async_context(manager.reconciled())
         if workers is not None:
-            await workers.open(manager, opened.admissions, shared[HUB], _briefs(options, state, here, config))
+            await workers.open(opened, _briefs(options, state, here, config))
         await sites.serve_control(stack, service, shared, control)
         state.write_service(service.address())
         handle_signals(stack, service)

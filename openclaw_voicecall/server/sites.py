@@ -47,13 +47,16 @@ READ_AHEAD = 64 * 1024
 """Bytes of a body that wait for us to read them."""
 
 
-def bind(config: "VoiceCallConfig", *, ephemeral: bool) -> sockets.socket:
+def bind(stack: AsyncExitStack, config: "VoiceCallConfig", *, ephemeral: bool) -> sockets.socket:
     """The public socket, bound before anything slow is opened, so that a taken port is known at once.
 
     Raises:
         PortInUse: Somebody else listens there; named where the system tells.
     """
-    return _bound("serve.port", *(("127.0.0.1", 0) if ephemeral else (config.serve.bind, config.serve.port)))
+    place = ("127.0.0.1", 0) if ephemeral else (config.serve.bind, config.serve.port)
+    listening = _bound("serve.port", *place)
+    stack.callback(listening.close)
+    return listening
 
 
 def _bound(setting: str, host: str, port: int) -> sockets.socket:

@@ -14,13 +14,12 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
 from openclaw_voicecall.api.carrier import VerifiedWebhook, WebhookReply
 from openclaw_voicecall.api.store import CallRecord, JournalEntry
-from openclaw_voicecall.calls.admission import Judges
 from openclaw_voicecall.calls.journal import JournalHub
 from openclaw_voicecall.calls.manager import CallManager
 from openclaw_voicecall.calls.parting import either
@@ -28,6 +27,10 @@ from openclaw_voicecall.calls.team import Assignment, Load
 from openclaw_voicecall.errors import StoreError, VoiceCallError
 from openclaw_voicecall.server.channel import Channel
 from openclaw_voicecall.server.handover import Sender, StreamPaths
+from openclaw_voicecall.server.keys import HUB
+
+if TYPE_CHECKING:
+    from openclaw_voicecall.server.opening import Opened
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +138,7 @@ class Workers:
     _listeners: int = 0
     _paths: StreamPaths = field(default_factory=lambda: StreamPaths(""))
     _manager: CallManager = field(init=False)
-    _admissions: Judges = field(init=False)
+    _opened: "Opened" = field(init=False)
     _hub: JournalHub = field(init=False)
     _briefs: Mapping[int, Brief] = field(default_factory=dict)
 
@@ -145,16 +148,11 @@ class Workers:
         for number in range(1, self.count + 1):
             self._started[number] = await self._spawn(number)
 
-    async def open(
-        self,
-        manager: CallManager,
-        admissions: Judges,
-        hub: JournalHub,
-        briefs: Mapping[int, Brief],
-    ) -> None:
+    async def open(self, opened: "Opened", briefs: Mapping[int, Brief]) -> None:
         """Have them hold calls, and replace those that die. Returns once each is ready or has failed."""
-        self._manager, self._admissions, self._hub, self._briefs = manager, admissions, hub, briefs
-        self._paths = StreamPaths(manager.config.streaming.stream_path)
+        self._opened, self._manager, self._hub = opened, opened.manager, opened.shared[HUB]
+        self._briefs = briefs
+        self._paths = StreamPaths(self._manager.config.streaming.stream_path)
         tried = {number: asyncio.Event() for number in briefs}
         for number, event in tried.items():
             self._keepers[number] = asyncio.create_task(self._keep(number, event))
@@ -264,7 +262,7 @@ class Workers:
         worker.known = lambda: self._manager.addresses.known
         worker.channel = Channel(
             name,
-            {"judge": self._admissions.decide},
+            {"judge": self._opened.admissions.decide},
             {
                 "load": worker.hear,
                 "call": lambda call_id, leg, free: team.learn(call_id, leg, free=free),
