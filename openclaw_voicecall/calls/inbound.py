@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 ORDER_LIMIT = 3.0
 """Seconds until an offered call must have an answer for the carrier."""
+TAKE_LIMIT = 2.5
+"""Seconds of these for another process to have written it down."""
 ASKING = frozenset({"answered", "turn", "poll", "stream-over", "transfer"})
 """What carriers report and want an order for."""
 TELLING = frozenset({EndReason.FAILED, EndReason.CARRIER_ERROR, EndReason.MEDIA_LOST})
@@ -154,7 +156,7 @@ class CarrierDesk:
             wish = CallWish(carrier_call_id=event.carrier_call_id, talks=refusal is None)
             assignment = await self._maker.prepare(offer, wish)
             if colleague is not None:
-                await self._maker.hand(colleague, assignment)
+                await self._maker.hand(colleague, assignment, TAKE_LIMIT)
                 return None
             entry = await self._maker.make(assignment)
         return self.begin(entry, refusal)

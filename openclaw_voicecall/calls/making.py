@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 STORE_LIMIT = 5.0
 """Seconds that an ended call waits for its last entries to be stored before it gives its slot back."""
 
-TAKE_LIMIT = 5.0
-"""Seconds for another process to have written a call down."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallTools:
@@ -116,17 +113,17 @@ class CallMaker:
             plan = replace(plan, session_key=wish.session_key)
         return Assignment(call_id=call_id, offer=offer, plan=plan, wish=wish, options=options or {})
 
-    async def hand(self, colleague: Colleague, assignment: Assignment) -> CallRecord:
-        """Have a colleague hold a call; who asks holds a reserved slot.
+    async def hand(self, colleague: Colleague, assignment: Assignment, limit: float) -> CallRecord:
+        """Have a colleague hold a call within so many seconds; who asks holds a reserved slot.
 
         Raises:
             StoreError: It could not be written down; nothing is left of it.
-            ServiceError: The process died meanwhile; its calls are ended by who looks after those.
+            ServiceError: The process does not answer, or died: then its calls are ended by who looks after those.
         """
         team = self.tools.team
         team.assign(colleague, assignment)
         try:
-            async with asyncio.timeout(TAKE_LIMIT):
+            async with asyncio.timeout(limit):
                 return await colleague.take(assignment)
         except TimeoutError:  # it may have taken it all the same, so it counts as if it had
             raise ServiceError("the process that was to hold the call does not answer") from None

@@ -31,6 +31,8 @@ from openclaw_voicecall.session.session import CallSession
 
 DEFAULT_FROM = "+15550100000"
 """Caller id of the local line when none is configured."""
+TAKE_LIMIT = 5.0
+"""Seconds for another process to have written down a call that is to be dialled."""
 LAST_TRY = 0.5
 """Seconds for hang-ups that did not succeed until the service stops."""
 
@@ -220,7 +222,7 @@ class CallManager:
             assignment = await self._maker.prepare(offer, wish, request.options)
             colleague = self._maker.choose(offer)
             if colleague is not None:
-                return await self._maker.hand(colleague, assignment)
+                return await self._maker.hand(colleague, assignment, TAKE_LIMIT)
             return await self._maker.make(assignment), assignment
 
     def _dialled(self, entry: LiveCall, call: Assignment) -> LiveCall:

@@ -40,7 +40,23 @@ async def ring(line: VendorLine, count: int, first: int = 0) -> list[Call]:
 
 async def greeted(line: VendorLine, calls: Sequence[Call]) -> None:
     await until(lambda: all(call.streams for call in calls))
-    await until(lambda: all(GREETING in " ".join(line.heard(call.line.heard)) for call in calls))
+    await until(lambda: all(GREETING in said_to(line, call) for call in calls))
+
+
+async def hang_up(line: VendorLine) -> None:
+    """Everybody hangs up."""
+    calls = [call for call in line.twilio.calls.values() if not call.over]
+    for call in calls:
+        call.hang_up()
+
+    async def noticed() -> bool:
+        return (await status(line))["liveCalls"] == 0
+
+    await until(noticed)
+
+
+def said_to(line: VendorLine, call: Call) -> str:
+    return " ".join(line.heard(call.line.heard))
 
 
 async def status(line: VendorLine) -> dict[str, Any]:
@@ -66,61 +82,48 @@ def is_running(pid: int) -> bool:
     return state != "Z"
 
 
-async def at_work() -> Played:
+async def at_work(line: VendorLine) -> Played:
     """Six people call two processes at once; the owner looks, speaks and hangs up."""
-    config = {"serve": {"workers": 2}, "maxConcurrentCalls": 6}
-    async with own_line(config) as line, control(line) as client:
-        feed = client.feed()
+    async with control(line) as client:
         seen: list[dict[str, Any]] = []
 
         async def watch() -> None:
-            async for item in feed:
+            async for item in client.feed():
                 seen.append(item)
 
         watching = asyncio.create_task(watch())
         calls = await ring(line, 6)
         await greeted(line, calls)
         played = Played(calls=calls, status=await client.status(), pids=children(line.service.pid))
-        known = await records(line)
-        ids = {sid: record["callId"] for sid, record in known.items()}
-        played["over the limit"] = (await ring(line, 1, first=50))[0]
-        await played["over the limit"].finished()
+        ids = {sid: record["callId"] for sid, record in (await records(line)).items()}
+        (played["over the limit"],) = over = await ring(line, 1, first=50)
+        await over[0].finished()
         try:
             await client.place_call({"to": "+15550006001", "mode": "conversation", "message": "Hello."})
         except LimitExceeded as refusal:
             played["refusal"] = str(refusal)
         for call in calls:
             await client.speak(ids[call.sid], f"You are {call.sid[-4:]}.")
-        await until(
-            lambda: all(
-                f"You are {call.sid[-4:]}." in " ".join(line.heard(call.line.heard)) for call in calls
-            )
-        )
-        played["heard"] = [" ".join(line.heard(call.line.heard)) for call in calls]
+        await until(lambda: all(f"You are {call.sid[-4:]}." in said_to(line, call) for call in calls))
+        played["heard"] = [said_to(line, call) for call in calls]
         played["shown"] = [await client.get_call(call.sid) for call in calls]
         played["journals"] = [await client.journal(ids[call.sid]) for call in calls]
         ended = [line.cli("end", ids[call.sid]) for call in calls[:2]]
-        ended += [client.end_call(ids[call.sid]) for call in calls[2:]]
-        await asyncio.gather(*ended)
+        await asyncio.gather(*ended, *(client.end_call(ids[call.sid]) for call in calls[2:]))
         await asyncio.gather(*(call.until_over() for call in calls))
         await until(lambda: sum(item["call"]["endReason"] == "agent-hung-up" for item in seen) >= 6)
         watching.cancel()
         played["seen"] = {item["call"]["carrierCallId"] for item in seen}
         played["ends"] = await records(line)
-        played["again"] = await ring(line, 2, first=60)
-        await greeted(line, played["again"])
-        played["refusals"] = line.twilio.refusals
+        played["refusals"] = [*line.twilio.refusals]
         return played
 
 
-async def dialling() -> Played:
+async def dialling(line: VendorLine) -> Played:
     """The owner asks for six calls at once, and three may be dialled within a minute."""
-    config = {
-        "serve": {"workers": 2},
-        "outbound": {"dialsPerMinute": 3, "dialsPerNumberPerHour": 1000, "defaultMode": "conversation"},
-    }
-    async with own_line(config) as line, control(line) as client:
-        line.twilio.person = listens
+    line.twilio.person = listens
+    before = len(line.twilio.calls)
+    async with control(line) as client:
 
         async def place(number: int) -> Any:
             try:
@@ -131,97 +134,95 @@ async def dialling() -> Played:
 
         results = await asyncio.gather(*(place(number) for number in range(6)))
         placed = [result for result in results if isinstance(result, dict)]
-        await until(lambda: len(line.twilio.calls) >= 3)
-        calls = list(line.twilio.calls.values())
+        await until(lambda: len(line.twilio.calls) >= before + 3)
+        calls = list(line.twilio.calls.values())[before:]
         await greeted(line, calls)
-        played = Played(results=results, calls=calls, workers=(await status(line))["workers"])
-        number = results.index(placed[0])
-        played["again"] = await place(number)
-        played["placed"] = placed
-        played["dialled"] = len(line.twilio.calls)
+        played = Played(results=results, placed=placed, workers=(await status(line))["workers"])
+        played["again"] = await place(results.index(placed[0]))
+        played["dialled"] = len(line.twilio.calls) - before
+        await hang_up(line)
         return played
 
 
-async def killed() -> Played:
+async def killed(line: VendorLine) -> Played:
     """The other process dies with its calls; the service goes on, and has another one soon."""
-    async with own_line({"serve": {"workers": 2}}) as line:
-        calls = await ring(line, 4)
-        await greeted(line, calls)
-        (victim,) = (await status(line))["workers"]
-        os.kill(victim["pid"], signal.SIGKILL)
-        await until(lambda: sum(call.over for call in calls) == 2)
-        played = Played(lost=[call for call in calls if call.over], victim=victim["pid"])
-        left = [call for call in calls if not call.over]
+    calls = await ring(line, 4, first=10)
+    await greeted(line, calls)
+    (victim,) = (await status(line))["workers"]
+    os.kill(victim["pid"], signal.SIGKILL)
+    await until(lambda: sum(call.over for call in calls) == 2)
+    lost = [call for call in calls if call.over]
 
-        async def closed() -> bool:
-            known = await records(line)
-            return all(known[call.sid]["endReason"] for call in played["lost"])
+    async def closed() -> bool:
+        known = await records(line)
+        return all(known[call.sid]["endReason"] for call in lost)
 
-        await until(closed)
-        played["records"] = await records(line)
+    await until(closed)
+    played = Played(lost=lost, victim=victim["pid"], records=await records(line))
 
-        async def replaced() -> bool:
-            workers = (await status(line))["workers"]
-            return [worker["pid"] for worker in workers] not in ([], [victim["pid"]])
+    async def replaced() -> bool:
+        workers = (await status(line))["workers"]
+        return [worker["pid"] for worker in workers] not in ([], [victim["pid"]])
 
-        await until(replaced)
-        more = await ring(line, 4, first=20)
-        await greeted(line, more)
-        played["new"] = (await status(line))["workers"][0]
-        played["left"] = [call.over for call in left]
-        return played
+    await until(replaced, limit=60)
+    await greeted(line, await ring(line, 4, first=20))
+    played["new"] = (await status(line))["workers"][0]
+    played["left"] = [call.over for call in calls if call not in lost]
+    return played
 
 
-async def deaf() -> Played:
-    """The other process stands still: it gets no more calls."""
+async def stopped(line: VendorLine) -> Played:
+    """SIGTERM while people talk in both processes."""
+    calls = [call for call in line.twilio.calls.values() if not call.over]
+    children_then = children(line.service.pid)
+    stopping = asyncio.create_task(asyncio.to_thread(line.service.stop))
+    await asyncio.gather(*(call.until_over() for call in calls))
+    await stopping
+    store = await SqliteStore.open(line.service.state_dir / "calls.db", read_only=True)
+    try:
+        stored = {record.carrier_call_id: record.end_reason for record in await store.list_calls()}
+    finally:
+        await store.close()
+    return Played(
+        calls=calls,
+        heard=[said_to(line, call) for call in calls],
+        running=[is_running(child) for child in children_then],
+        reasons={stored[call.sid] for call in calls},
+        files=sorted(path.name for path in line.service.state_dir.glob("*.sock")),
+    )
+
+
+async def one_day() -> Played:
+    """What happens to one service from its start to its end."""
+    config = {
+        "serve": {"workers": 2, "drainSeconds": 1},
+        "maxConcurrentCalls": 6,
+        "outbound": {"dialsPerMinute": 3, "dialsPerNumberPerHour": 1000, "defaultMode": "conversation"},
+    }
+    played = Played()
+    async with own_line(config) as line:
+        for scene in (at_work, dialling, killed, stopped):
+            played[scene.__name__] = await scene(line)
+    return played
+
+
+async def deaf_and_orphaned() -> Played:
+    """The other process stands still, so that it gets no more calls; then the service itself is killed."""
     async with own_line({"serve": {"workers": 2}}) as line:
         (pid,) = children(line.service.pid)
         os.kill(pid, signal.SIGSTOP)
         try:
-            first = await ring(line, 1)
-            await first[
-                0
-            ].until_over()  # the one that it was given; who waits hears the busy tone or a goodbye
+            (first,) = await ring(line, 1)
+            await first.until_over()  # it was given to that process before anybody knew
             calls = await ring(line, 2, first=20)
             await greeted(line, calls)
-            return Played(calls=calls, over=[call.over for call in calls])
+            played = Played(over=[call.over for call in calls])
         finally:
             os.kill(pid, signal.SIGCONT)
-
-
-async def stopped() -> Played:
-    """SIGTERM while people talk in both processes."""
-    async with own_line({"serve": {"workers": 2, "drainSeconds": 1}}) as line:
-        calls = await ring(line, 4)
+        calls += await ring(line, 3, first=30)
         await greeted(line, calls)
-        pids = children(line.service.pid)
-        pid = line.service.pid
-        stopping = asyncio.create_task(asyncio.to_thread(line.service.stop))
-        await asyncio.gather(*(call.until_over() for call in calls))
-        await stopping
-        assert not is_running(pid)
-        store = await SqliteStore.open(line.service.state_dir / "calls.db", read_only=True)
-        try:
-            stored = await store.list_calls()
-        finally:
-            await store.close()
-        return Played(
-            calls=calls,
-            heard=[" ".join(line.heard(call.line.heard)) for call in calls],
-            running=[is_running(child) for child in pids],
-            reasons=[record.end_reason for record in stored],
-            files=sorted(path.name for path in line.service.state_dir.glob("*.sock")),
-        )
-
-
-async def orphaned() -> Played:
-    """The service itself is killed: nobody goes on without it, and the next start ends all calls."""
-    async with own_line({"serve": {"workers": 2}}) as line:
-        calls = await ring(line, 4)
-        await greeted(line, calls)
-        pids = children(line.service.pid)
         await asyncio.to_thread(line.service.kill)
-        await until(lambda: not any(map(is_running, pids)), limit=5)
+        await until(lambda: not is_running(pid), limit=5)
         await asyncio.to_thread(line.service.start)
         await asyncio.gather(*(call.until_over() for call in calls))
 
@@ -229,7 +230,9 @@ async def orphaned() -> Played:
             return all(record["endReason"] for record in (await records(line)).values())
 
         await until(closed)
-        return Played(calls=calls, reasons=[record["endReason"] for record in (await records(line)).values()])
+        known = await records(line)
+        played["reasons"] = [known[call.sid]["endReason"] for call in calls]
+        return played
 
 
 async def full() -> Played:
@@ -249,24 +252,20 @@ async def full() -> Played:
 @pytest.fixture(scope="module")
 def played() -> Played:
     async def everything() -> Played:
-        first = {"at work": at_work(), "dialling": dialling(), "full": full(), "deaf": deaf()}
-        second = {"killed": killed(), "stopped": stopped(), "orphaned": orphaned()}
-        results = Played()
-        for scenes in (first, second):
-            results |= await together(scenes)
-        return results
+        scenes = await together({"day": one_day(), "deaf": deaf_and_orphaned(), "full": full()})
+        return Played({**scenes, **scenes["day"]})
 
     return asyncio.run(everything())
 
 
 def test_calls_are_spread_and_each_stream_comes_to_the_process_of_its_call(played):
-    (worker,) = played["at work"]["status"]["service"]["workers"]
+    (worker,) = played["at_work"]["status"]["service"]["workers"]
     assert worker["liveCalls"] == worker["resources"]["streams"] == 3
-    assert [worker["pid"]] == played["at work"]["pids"]
+    assert [worker["pid"]] == played["at_work"]["pids"]
 
 
 def test_the_owner_sees_the_calls_of_all_processes(played):
-    scene = played["at work"]
+    scene = played["at_work"]
     assert {call["carrierCallId"] for call in scene["status"]["calls"]} == {
         call.sid for call in scene["calls"]
     }
@@ -277,25 +276,21 @@ def test_the_owner_sees_the_calls_of_all_processes(played):
 
 
 def test_the_owner_speaks_on_every_call_and_ends_every_call(played):
-    scene = played["at work"]
+    scene = played["at_work"]
     for call, heard in zip(scene["calls"], scene["heard"], strict=True):
         assert heard == f"{GREETING} You are {call.sid[-4:]}."
         assert scene["ends"][call.sid]["endReason"] == "agent-hung-up"
 
 
 def test_one_limit_counts_the_calls_of_all_processes(played):
-    scene = played["at work"]
+    scene = played["at_work"]
     assert scene["over the limit"].status == "busy"
     assert "maxConcurrentCalls" in scene["refusal"]
     assert "maxConcurrentCalls" in scene["ends"][scene["over the limit"].sid]["detail"]
 
 
-def test_the_slots_are_free_again_after_the_calls(played):
-    assert all(call.streams for call in played["at work"]["again"])
-
-
 def test_the_carrier_had_nothing_to_refuse(played):
-    assert played["at work"]["refusals"] == []
+    assert played["at_work"]["refusals"] == []
 
 
 def test_orders_at_the_same_moment_are_dialled_as_often_as_may_be_and_no_more(played):
@@ -337,13 +332,14 @@ def test_all_calls_hear_a_goodbye_when_the_service_stops_and_no_process_is_left(
     scene = played["stopped"]
     assert all(heard.endswith("Goodbye.") for heard in scene["heard"])
     assert {call.ended_by for call in scene["calls"]} == {"api"}
-    assert scene["reasons"] == ["shutdown"] * 4
+    assert len(scene["calls"]) == 6
+    assert scene["reasons"] == {"shutdown"}
     assert scene["running"] == [False]
     assert scene["files"] == []
 
 
 def test_no_process_outlives_the_service_and_the_next_start_ends_its_calls(played):
-    assert played["orphaned"]["reasons"] == ["interrupted"] * 4
+    assert played["deaf"]["reasons"] == ["interrupted"] * 5
 
 
 def test_a_process_with_too_much_memory_refuses_politely_and_says_why(played):
