@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import nullcontext
 
 from openclaw_voicecall.api.carrier import CarrierEvent, LegOrder, LegRef
 from openclaw_voicecall.api.policy import CallOffer
@@ -137,6 +138,11 @@ class CarrierDesk:
 
     async def _decide(self, carrier: str, event: CarrierEvent) -> LiveCall | None:
         """The call that is made of an offer; None where a colleague has it."""
+        capped = self._maker.tools.config.spending.daily_cap is not None
+        async with self._maker.judging if capped else nullcontext():
+            return await self._judge(carrier, event)
+
+    async def _judge(self, carrier: str, event: CarrierEvent) -> LiveCall | None:
         with self._live.reserved() as others:
             offer = CallOffer(
                 direction="inbound",

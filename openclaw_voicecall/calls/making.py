@@ -84,6 +84,8 @@ class CallMaker:
         self.engines = tools.room.engines
         self.draining = False
         """Whether no more calls are taken."""
+        self.judging = asyncio.Lock()
+        """Held until a call that was judged by the records of others has one itself."""
         self._live = live
         self._reconciler = reconciler
         self._memory = Memory(tools.store, tools.config.memory, tools.clock)

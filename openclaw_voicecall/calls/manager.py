@@ -57,7 +57,6 @@ class CallManager:
         self._maker = CallMaker(tools, self._live, self._reconciler)
         self._desk = CarrierDesk(self._maker, self._live, self._reconciler)
         self._keyed = KeyedCalls(tools.store, tools.clock)
-        self._placing = asyncio.Lock()
 
     @property
     def draining(self) -> bool:
@@ -109,7 +108,7 @@ class CallManager:
             VoiceCallError: The responder or carrier is unknown, or the store failed; nothing was dialled.
         """
         # Policies count records and keys are looked up in them: a call is recorded before the next one is judged.
-        async with self._placing:
+        async with self._maker.judging:
             known = await self._keyed.find(key, request)
             if known is not None:
                 return Placement(self.record(known.call_id) or known, repeated=True)
