@@ -138,6 +138,11 @@ class JournalHub:
         """The newest record of a call that waits to be stored; None when nothing of it waits."""
         return next((record for record, _ in reversed(self._unsaved) if record.call_id == call_id), None)
 
+    @property
+    def waiting(self) -> list[CallRecord]:
+        """The records that wait to be stored, also those of calls that are over."""
+        return [record for record, _ in self._unsaved]
+
     async def flush(self) -> None:
         """Return once everything written so far is in the store."""
         if self._stored < self._written:

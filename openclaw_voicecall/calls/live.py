@@ -224,6 +224,10 @@ class LiveCalls:
             return True
         return call_id in self._calls or call_id in self._being_made
 
+    def dialled_elsewhere(self, number: str) -> bool:
+        """Whether another process calls this number and has not told yet which leg that is."""
+        return self._team is not None and self._team.is_dialling(number)
+
     def __iter__(self) -> Iterator[LiveCall]:
         return iter(tuple(self._calls.values()))
 

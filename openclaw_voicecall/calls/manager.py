@@ -176,8 +176,8 @@ class CallManager:
             )
             for entry in self._live
         }
-        loose = {record.call_id: (record.carrier_call_id, True) for record in self._reconciler.records}
-        return {**loose, **live}
+        others = (*self._reconciler.records, *self._hub.waiting)
+        return {**{record.call_id: (record.carrier_call_id, True) for record in others}, **live}
 
     async def wait_idle(self) -> None:
         """Return once no call holds a slot."""

@@ -90,6 +90,8 @@ class _Held:
     colleague: Colleague
     carrier: str
     leg: str
+    dialled: str
+    """The number that is called; empty for a call that came in."""
     taken: bool = False
     """Whether it is past being made; until then its slot is a reserved one."""
     free: bool = False
@@ -145,6 +147,10 @@ class Team:
         same = (held for held in self._held.values() if held.leg and held.leg == event.carrier_call_id)
         return next((held.colleague for held in same if held.carrier == carrier), None)
 
+    def is_dialling(self, number: str) -> bool:
+        """Whether a colleague calls this number and has not told yet which leg that is."""
+        return any(held.dialled == number != "" and not held.leg for held in self._held.values())
+
     def holder(self, call_id: str) -> Colleague | None:
         """Who holds a call, by our id or the carrier's."""
         named = self._held.get(call_id)
@@ -180,7 +186,9 @@ class Team:
 
     def assign(self, colleague: Colleague, call: Assignment) -> None:
         """A colleague is about to be given a call."""
-        self._held[call.call_id] = _Held(colleague, call.offer.carrier, call.wish.carrier_call_id)
+        offer = call.offer
+        dialled = offer.to_number if offer.direction == "outbound" else ""
+        self._held[call.call_id] = _Held(colleague, offer.carrier, call.wish.carrier_call_id, dialled)
 
     def taken(self, call_id: str) -> None:
         """It has taken it."""

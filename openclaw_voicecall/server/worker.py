@@ -38,6 +38,7 @@ from openclaw_voicecall.store.statedir import StateDir
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from openclaw_voicecall.config.schema import VoiceCallConfig
     from openclaw_voicecall.server.workers import Brief
 
 logger = logging.getLogger(__name__)
@@ -157,6 +158,7 @@ class Work:
         options = ServiceOptions(config_source=brief.config_source, overrides=brief.overrides)
         begun = settled(options)
         registry, config = begun.registry, begun.config
+        _log(config, "error")  # what is to be said of the settings the service has said
         config = config.model_copy(update={"public_url": brief.public_url})
         state = StateDir.open(brief.state_dir, create=False)
         store = await open_store(stack, registry, config, state)
@@ -168,7 +170,7 @@ class Work:
             holds_local=False,
         )
         opened = await open_calls(stack, registry, config, store=store, host=None, place=place)
-        _log(config)
+        _log(config, config.logging.level)
         self._manager, self._hub = opened.manager, opened.shared[HUB]
         control = sites.ControlPlace(
             state.control_socket(f"worker-{brief.number}.sock"), state.path / "control.token"
@@ -258,10 +260,8 @@ async def _running(teller: Teller) -> "AsyncIterator[None]":
         teller.tell()
 
 
-def _log(config: Any) -> None:
-    logs.configure(
-        config.logging.level, full_numbers=config.logging.full_numbers, secrets=secret_values(config)
-    )
+def _log(config: "VoiceCallConfig", level: str) -> None:
+    logs.configure(level, full_numbers=config.logging.full_numbers, secrets=secret_values(config))
 
 
 async def work(spoken: socket, doors: socket) -> None:
@@ -276,5 +276,5 @@ async def work(spoken: socket, doors: socket) -> None:
 
 
 if __name__ == "__main__":
-    logs.configure("error")  # what is to be said of the settings the service has said
+    logs.configure("error")
     asyncio.run(work(*(socket(fileno=int(number)) for number in sys.argv[1:3])))

@@ -248,6 +248,8 @@ class Workers:
                 await self._employ(start, tried)
             except OSError as error:
                 logger.error("worker %d cannot be started: %s", number, error)
+            except Exception:  # whatever it is, there has to be another one
+                logger.exception("worker %d failed", number)
             tried.set()
             if time.monotonic() - begun > LIVED:
                 pauses = iter(PAUSES)
