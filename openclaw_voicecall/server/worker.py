@@ -227,10 +227,10 @@ class Work:
         wanted = ("draining", "breakers", "liveCalls", "loopLagMs", "resources")
         return {name: told[name] for name in wanted}, list(self._manager.live)
 
-    async def _show(self, wanted: bool) -> None:
-        self._hide()
-        self._showing = asyncio.create_task(self._entries())
-        await asyncio.sleep(0)  # lets the feed begin
+    async def _show(self) -> None:
+        if self._showing is None or self._showing.done():
+            self._showing = asyncio.create_task(self._entries())
+            await asyncio.sleep(0)  # lets the feed begin
 
     async def _entries(self) -> None:
         async for record, entry in self._hub.feed():
@@ -239,6 +239,7 @@ class Work:
     def _hide(self) -> None:
         if self._showing is not None:
             self._showing.cancel()
+            self._showing = None
 
     def _stop(self, patient: bool) -> None:
         if patient:

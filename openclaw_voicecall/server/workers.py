@@ -102,6 +102,12 @@ class Worker:
         reply: WebhookReply = await self.channel.ask("webhook", self.known(), carrier, webhook)
         return reply
 
+    async def show(self) -> None:
+        """Have it send its journal entries, if it answers."""
+        with suppress(TimeoutError, VoiceCallError):
+            async with asyncio.timeout(STATUS_LIMIT):
+                await self.channel.ask("show")
+
     async def status(self) -> tuple[dict[str, Any], list[CallRecord]]:
         """What it says of itself, and its live calls; only its number and process where it does not answer."""
         about: dict[str, Any] = {"worker": self.number, "pid": self.process.pid}
@@ -146,7 +152,8 @@ class Workers:
         """Start the processes, so that they load while this one does. They end with the stack at the latest."""
         stack.push_async_callback(self._kill)
         for number in range(1, self.count + 1):
-            self._started[number] = await self._spawn(number)
+            with suppress(OSError):  # said when it is tried again
+                self._started[number] = await self._spawn(number)
 
     async def open(self, opened: "Opened", briefs: Mapping[int, Brief]) -> None:
         """Have them hold calls, and replace those that die. Returns once each is ready or has failed."""
@@ -181,8 +188,7 @@ class Workers:
     async def listen(self) -> None:
         """Have their journal entries shown in the feeds here, until `unlisten`."""
         self._listeners += 1
-        with suppress(VoiceCallError):
-            await asyncio.gather(*(worker.channel.ask("show", True) for worker in self.all))
+        await asyncio.gather(*(worker.show() for worker in self.all))
 
     def unlisten(self) -> None:
         """One reader less."""
@@ -284,7 +290,7 @@ class Workers:
                     )
                 )
                 if self._listeners:
-                    await worker.channel.ask("show", True)
+                    await worker.show()
                 team.join(worker)
                 self._at_work[worker.number] = worker
                 tried.set()
