@@ -251,7 +251,11 @@ class Carrier(Protocol):
         ...
 
     def parse(self, webhook: VerifiedWebhook) -> Sequence[CarrierEvent]:
-        """The facts in it. Raises `MalformedWebhook`."""
+        """The facts in it. Raises `MalformedWebhook`.
+
+        With `serve.workers` the process that has the port asks first, then the one that holds the call: about calls
+        that a process does not hold it must remember nothing.
+        """
         ...
 
     def reply(self, webhook: VerifiedWebhook, order: LegOrder) -> WebhookReply:

@@ -42,6 +42,15 @@ class Addresses:
         path = f"{self._stream_path}/{carrier}/{token}"
         return urlunsplit((_SOCKET_SCHEMES[parts.scheme], parts.netloc, path, "", ""))
 
+    @property
+    def known(self) -> tuple[str | None, str | None]:
+        """The public address, and what was learned of it: what another process of the service has to know."""
+        return self._public, self._learned
+
+    def adopt(self, known: tuple[str | None, str | None]) -> None:
+        """Give out what another process of the service knows."""
+        self._public, self._learned = known
+
     def move(self, public_url: str) -> None:
         """Give out another public address from now on: a tunnel that was opened again may have one."""
         self._public = public_url.rstrip("/")

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Protocol
 
 from openclaw_voicecall.api.policy import Admission, AdmissionPolicy, CallOffer, CallPlan, CallRouter
 
@@ -10,6 +11,18 @@ logger = logging.getLogger(__name__)
 
 DECISION_LIMIT = 2.0
 """Seconds a policy or router may take."""
+
+
+class Judges(Protocol):
+    """Whoever decides about calls."""
+
+    async def decide(self, offer: CallOffer) -> Admission:
+        """Whether a call may be."""
+        ...
+
+    async def route(self, offer: CallOffer, plan: CallPlan) -> CallPlan:
+        """How it is to go."""
+        ...
 
 
 class Admissions:

@@ -75,14 +75,28 @@ class Engines:
 class EngineRoom:
     """Opens engines into an exit stack, each once.
 
+    Args:
+        registry: Knows the providers.
+        config: Names them.
+        runtime: The process they run in.
+        stack: Closes them.
+        local: Whether to open the local line beside the configured carrier.
+
     Raises:
         UnknownProvider: The configuration names a provider that nobody registered.
         EngineMissing: An engine is not installed; the message has the command that installs it.
     """
 
     def __init__(
-        self, registry: Registry, config: "VoiceCallConfig", runtime: Runtime, stack: AsyncExitStack
+        self,
+        registry: Registry,
+        config: "VoiceCallConfig",
+        runtime: Runtime,
+        stack: AsyncExitStack,
+        *,
+        local: bool = True,
     ) -> None:
+        self._local = local
         self._registry = registry
         self._config = config
         self._runtime = runtime
@@ -104,7 +118,9 @@ class EngineRoom:
         models = [settings.response_model for settings in config.numbers.values()]
         for model in (config.response_model, *models):
             await self.responder(model or DEFAULT_RESPONDER)
-        for name in dict.fromkeys((config.provider, LOCAL_LINE) if streams else (config.provider,)):
+        for name in dict.fromkeys(
+            (config.provider, LOCAL_LINE) if streams and self._local else (config.provider,)
+        ):
             await self._open_carrier(name)
         self.engines.tools = tuple(self._registry.collect("voicecall_register_tools", config=config))
         return self.engines

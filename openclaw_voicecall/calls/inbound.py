@@ -2,22 +2,26 @@
 
 import asyncio
 import logging
+from contextlib import nullcontext
 
 from openclaw_voicecall.api.carrier import CarrierEvent, LegOrder, LegRef
 from openclaw_voicecall.api.policy import CallOffer
 from openclaw_voicecall.api.store import CallRecord
 from openclaw_voicecall.calls.live import LiveCall, LiveCalls
-from openclaw_voicecall.calls.making import CallMaker, CallWish
+from openclaw_voicecall.calls.making import CallMaker
 from openclaw_voicecall.calls.reconcile import Reconciler
+from openclaw_voicecall.calls.team import CallWish, Colleague
 from openclaw_voicecall.core import events as e
 from openclaw_voicecall.core.reasons import EndReason
-from openclaw_voicecall.errors import CallNotAllowed, LimitExceeded, VendorError
+from openclaw_voicecall.errors import CallNotAllowed, LimitExceeded, PolicyError, VendorError
 from openclaw_voicecall.session.session import CallSession
 
 logger = logging.getLogger(__name__)
 
 ORDER_LIMIT = 3.0
 """Seconds until an offered call must have an answer for the carrier."""
+TAKE_LIMIT = 2.5
+"""Seconds of these for another process to have written it down."""
 ASKING = frozenset({"answered", "turn", "poll", "stream-over", "transfer"})
 """What carriers report and want an order for."""
 TELLING = frozenset({EndReason.FAILED, EndReason.CARRIER_ERROR, EndReason.MEDIA_LOST})
@@ -37,7 +41,7 @@ class CarrierDesk:
         self._maker = maker
         self._live = live
         self._reconciler = reconciler
-        self._deciding: dict[tuple[str, str], asyncio.Task[LiveCall]] = {}
+        self._deciding: dict[tuple[str, str], asyncio.Task[LiveCall | None]] = {}
         """Calls that are being decided about, by carrier and its id."""
         self._trunks = frozenset(maker.engines.trunks.values())
 
@@ -46,20 +50,35 @@ class CarrierDesk:
         known = self._live.of(carrier, event)
         if known is not None:
             return await self._given_order(known)
+        decided = await self._decided(carrier, event)
+        if isinstance(decided, LiveCall):
+            decided = await self._given_order(decided)
+        return await self._refused(carrier, event, decided)
+
+    async def elsewhere(self, carrier: str, event: CarrierEvent) -> Colleague | None:
+        """Who else holds the call that a carrier speaks of; one that it offers is decided about first."""
+        team = self._maker.tools.team
+        known = team.of(carrier, event)
+        if known is None and event.kind == "offered" and len(team) and self._live.of(carrier, event) is None:
+            await self._decided(carrier, event)
+            known = team.of(carrier, event)
+        return known
+
+    async def _decided(self, carrier: str, event: CarrierEvent) -> LiveCall | LegOrder:
+        """The call that is made of an offer, or the order that refuses it; a hang-up where a colleague has it."""
         key = (carrier, event.carrier_call_id)
         if key not in self._deciding:
             before = await self._reconciler.stored(carrier, event)
             if before is not None:
-                return await self._refused(carrier, event, self._order_for_stranded(before))
+                return self._order_for_stranded(before)
         if key not in self._deciding:
             self._deciding[key] = asyncio.create_task(self._decide(carrier, event))
             self._deciding[key].add_done_callback(lambda _: self._deciding.pop(key))
         try:
             async with asyncio.timeout(ORDER_LIMIT):
-                entry = await asyncio.shield(self._deciding[key])
+                return await asyncio.shield(self._deciding[key]) or self._goodbye()
         except TimeoutError:
-            return await self._refused(carrier, event, LegOrder(action="reject", reason=EndReason.BUSY))
-        return await self._refused(carrier, event, await self._given_order(entry))
+            return LegOrder(action="reject", reason=EndReason.BUSY)
 
     async def _refused(self, carrier: str, event: CarrierEvent, order: LegOrder) -> LegOrder:
         """The order; where the answer to a webhook cannot refuse a call, that is done here."""
@@ -117,7 +136,13 @@ class CarrierDesk:
         order = await asyncio.shield(entry.order)
         return await entry.next_turn() if order.action == "turn" else order
 
-    async def _decide(self, carrier: str, event: CarrierEvent) -> LiveCall:
+    async def _decide(self, carrier: str, event: CarrierEvent) -> LiveCall | None:
+        """The call that is made of an offer; None where a colleague has it."""
+        capped = self._maker.tools.config.spending.daily_cap is not None
+        async with self._maker.judging if capped else nullcontext():
+            return await self._judge(carrier, event)
+
+    async def _judge(self, carrier: str, event: CarrierEvent) -> LiveCall | None:
         with self._live.reserved() as others:
             offer = CallOffer(
                 direction="inbound",
@@ -127,20 +152,30 @@ class CarrierDesk:
                 live_calls=others,
                 billed=self._maker.engines.capabilities[carrier].billed,
             )
-            admitted, why, busy = True, "", False
+            colleague, refusal = None, None
             try:
                 await self._maker.admit(offer)
-            except (CallNotAllowed, LimitExceeded) as refusal:
-                admitted, why, busy = False, str(refusal), isinstance(refusal, LimitExceeded)
+                colleague = self._maker.choose(offer)
+            except (CallNotAllowed, LimitExceeded) as error:
+                refusal = error
             # The first write has the carrier's id: should this process die now, the leg is found by it.
-            wish = CallWish(carrier_call_id=event.carrier_call_id, talks=admitted)
-            entry = await self._maker.make(offer, wish)
+            wish = CallWish(carrier_call_id=event.carrier_call_id, talks=refusal is None)
+            assignment = await self._maker.prepare(offer, wish)
+            if colleague is not None:
+                await self._maker.hand(colleague, assignment, TAKE_LIMIT)
+                return None
+            entry = await self._maker.make(assignment)
+        return self.begin(entry, refusal)
+
+    def begin(self, entry: LiveCall, refusal: PolicyError | None = None) -> LiveCall:
+        """Run a call that was offered: a talk, or the refusal that was decided."""
+        admitted = refusal is None
         legs = entry.session.parts.remote
         if legs is not None and legs.are_the_call:
-            legs.joined(event.carrier_call_id)
-        entry.session.detail = why
+            legs.joined(entry.record.carrier_call_id)
+        entry.session.detail = str(refusal or "")
         entry.session.leg_open = admitted
-        entry.busy = busy
+        entry.busy = isinstance(refusal, LimitExceeded)
         entry.task = asyncio.create_task(self._maker.run(entry, lambda: self._begin(entry, admitted)))
         return entry
 

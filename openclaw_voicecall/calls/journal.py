@@ -102,6 +102,12 @@ class JournalHub:
         for observer, lane in zip(self._observers, self._lanes, strict=True):
             self._readers.append(asyncio.create_task(_observe(observer, lane)))
 
+    def observe(self, observer: CallObserver) -> None:
+        """Let somebody see every entry from now on."""
+        lane = _Lane(_name(observer), OBSERVER_QUEUE)
+        self._lanes.append(lane)
+        self._readers.append(asyncio.create_task(_observe(observer, lane)))
+
     def write(self, record: CallRecord, entry: JournalEntry) -> None:
         """Hand an entry to everybody."""
         item = (record, entry)
@@ -129,10 +135,20 @@ class JournalHub:
         finally:
             self._feeds.discard(lane)
 
+    def show(self, record: CallRecord, entry: JournalEntry) -> None:
+        """Give the feeds an entry of a call that another process holds, and has stored."""
+        for lane in self._feeds:
+            lane.put((record, entry))
+
     def unsaved(self, call_id: str) -> CallRecord | None:
         """The newest record of a call that waits to be stored, by our id or the carrier's; None when nothing waits."""
         waiting = (record for record, _ in reversed(self._unsaved))
         return next((each for each in waiting if call_id in (each.call_id, each.carrier_call_id)), None)
+
+    @property
+    def waiting(self) -> list[CallRecord]:
+        """The records that wait to be stored, also those of calls that are over."""
+        return [record for record, _ in self._unsaved]
 
     async def flush(self) -> None:
         """Return once everything written so far is in the store."""

@@ -12,6 +12,7 @@ from openclaw_voicecall.api.clock import Clock
 from openclaw_voicecall.api.policy import CallPlan
 from openclaw_voicecall.api.store import CallRecord, JournalEntry
 from openclaw_voicecall.calls import record as records
+from openclaw_voicecall.calls.team import Team
 from openclaw_voicecall.core.call import Call
 from openclaw_voicecall.core.events import TransferAnswered, TransferFailed
 from openclaw_voicecall.core.reasons import EndReason
@@ -171,9 +172,14 @@ class LiveCall:
 
 
 class LiveCalls:
-    """Every call of the process that holds a slot, by our id."""
+    """Every call of the process that holds a slot, by our id.
 
-    def __init__(self) -> None:
+    Args:
+        team: Knows the calls that other processes hold.
+    """
+
+    def __init__(self, team: Team | None = None) -> None:
+        self._team = team
         self._calls: dict[str, LiveCall] = {}
         self._reserved = 0
         self._being_made: set[str] = set()
@@ -187,13 +193,22 @@ class LiveCalls:
         A call that is over, or was refused, takes nobody's place while it is being closed; nor does one that is let go
         of before its carrier has ended the leg.
         """
-        held = sum(not (call.record.over or call.session.released) for call in self._calls.values())
-        others = held + self._reserved
+        others = self.held + self._reserved + (self._team.slots if self._team else 0)
         self._reserved += 1
         try:
             yield others
         finally:
             self._reserved -= 1
+
+    @property
+    def held(self) -> int:
+        """How many calls of this process hold a slot that is not free for another."""
+        return sum(not (call.record.over or call.session.released) for call in self._calls.values())
+
+    @property
+    def busy(self) -> int:
+        """The same with those that are being made."""
+        return self.held + len(self._being_made)
 
     @contextmanager
     def being_made(self, call_id: str) -> Iterator[None]:
@@ -205,7 +220,13 @@ class LiveCalls:
             self._being_made.discard(call_id)
 
     def __contains__(self, call_id: str) -> bool:
+        if self._team is not None and call_id in self._team:
+            return True
         return call_id in self._calls or call_id in self._being_made
+
+    def dialled_elsewhere(self, number: str) -> bool:
+        """Whether another process calls this number and has not told yet which leg that is."""
+        return self._team is not None and self._team.is_dialling(number)
 
     def __iter__(self) -> Iterator[LiveCall]:
         return iter(tuple(self._calls.values()))

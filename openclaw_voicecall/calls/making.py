@@ -1,9 +1,9 @@
 """Makes calls: admitted, planned, recorded, equipped; and runs each until it is over and written down."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,20 +15,21 @@ from openclaw_voicecall.api.responder import is_speculative
 from openclaw_voicecall.api.store import CallRecord, CallStore
 from openclaw_voicecall.calls import assembly
 from openclaw_voicecall.calls.addresses import Addresses
-from openclaw_voicecall.calls.admission import Admissions
-from openclaw_voicecall.calls.engines import EngineRoom
+from openclaw_voicecall.calls.admission import Judges
+from openclaw_voicecall.calls.engines import LOCAL_LINE, EngineRoom
 from openclaw_voicecall.calls.journal import JournalHub
 from openclaw_voicecall.calls.live import LIMIT_MARGIN, LiveCall, LiveCalls
 from openclaw_voicecall.calls.memory import Memory, nothing
 from openclaw_voicecall.calls.planning import must_say, plan_call
 from openclaw_voicecall.calls.reconcile import Reconciler
 from openclaw_voicecall.calls.record import DEADLINE
+from openclaw_voicecall.calls.team import Assignment, CallWish, Colleague, Team
 from openclaw_voicecall.calls.tokens import StreamTokens
 from openclaw_voicecall.calls.tuning import tuned_policy
 from openclaw_voicecall.core.call import Call
 from openclaw_voicecall.core.policy import CallPolicy
 from openclaw_voicecall.core.reasons import EndReason
-from openclaw_voicecall.errors import CallNotAllowed, ConfigError, LimitExceeded, StoreError
+from openclaw_voicecall.errors import CallNotAllowed, ConfigError, LimitExceeded, ServiceError, StoreError
 from openclaw_voicecall.session.remote import RemoteLegs
 from openclaw_voicecall.session.session import CallSession
 
@@ -54,11 +55,12 @@ class CallTools:
         ids: Makes call ids.
         recordings: Folder for recordings when the configuration names none.
         addresses: Under which carriers reach us.
+        team: Other processes that hold calls.
     """
 
     config: "VoiceCallConfig"
     room: EngineRoom
-    admissions: Admissions
+    admissions: Judges
     store: CallStore
     hub: JournalHub
     tokens: StreamTokens
@@ -66,24 +68,7 @@ class CallTools:
     ids: Ids
     recordings: Path
     addresses: Addresses
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallWish:
-    """What a call is to be like, besides who talks with whom."""
-
-    message: str = ""
-    objective: str = ""
-    record_dir: str = ""
-    metadata: dict[str, str] = field(default_factory=dict)
-    carrier_call_id: str = ""
-    """Where the carrier has told it already."""
-    talks: bool = True
-    """False for a call that is refused."""
-    max_duration: float = 0.0
-    """Seconds, where it is to be shorter than others."""
-    session_key: str = ""
-    """Names the memory of the talk, where it is not to be that of the number."""
+    team: Team
 
 
 class CallMaker:
@@ -100,6 +85,8 @@ class CallMaker:
         self.engines = tools.room.engines
         self.draining = False
         """Whether no more calls are taken."""
+        self.judging = asyncio.Lock()
+        """Held until a call that was judged by the records of others has one itself."""
         self._live = live
         self._reconciler = reconciler
         self._memory = Memory(tools.store, tools.config.memory, tools.clock)
@@ -112,36 +99,72 @@ class CallMaker:
         if not admission.allowed:
             raise (LimitExceeded if admission.busy else CallNotAllowed)(admission.reason)
 
-    async def make(self, offer: CallOffer, wish: CallWish) -> LiveCall:
-        """Plan a call, write it down, and give it a slot; who asks holds a reserved one.
+    def choose(self, offer: CallOffer) -> Colleague | None:
+        """Who is to hold a call; None for this process. Raises `LimitExceeded` when nobody has room."""
+        # A phone of the local line is a child of its process, and who keeps the audio elsewhere knows one of us only.
+        shared = offer.carrier != LOCAL_LINE and offer.carrier not in self.engines.remote
+        return self.tools.team.choose(offer, self._live.busy, shared=shared)
 
-        Raises:
-            ConfigError: It is to last longer than calls may.
-            StoreError: It could not be written down; nothing is left of it.
-        """
+    async def prepare(
+        self, offer: CallOffer, wish: CallWish, options: Mapping[str, str] | None = None
+    ) -> Assignment:
+        """Plan a call. Raises `ConfigError` when it is to last longer than calls may."""
         tools, call_id = self.tools, self.tools.ids.call_id()
         plan = plan_call(tools.config, offer, message=wish.message, objective=wish.objective, call_id=call_id)
         plan = _no_longer_than(wish.max_duration, await tools.admissions.route(offer, plan))
         if wish.session_key:
             plan = replace(plan, session_key=wish.session_key)
+        return Assignment(call_id=call_id, offer=offer, plan=plan, wish=wish, options=options or {})
+
+    async def hand(self, colleague: Colleague, assignment: Assignment, limit: float) -> CallRecord:
+        """Have a colleague hold a call within so many seconds; who asks holds a reserved slot.
+
+        Raises:
+            StoreError: It could not be written down; nothing is left of it.
+            ServiceError: The process does not answer, or died: then its calls are ended by who looks after those.
+        """
+        team = self.tools.team
+        team.assign(colleague, assignment)
+        try:
+            async with asyncio.timeout(limit):
+                return await colleague.take(assignment)
+        except TimeoutError:  # it may have taken it all the same, so it counts as if it had
+            raise ServiceError("the process that was to hold the call does not answer") from None
+        except Exception:
+            team.drop(assignment.call_id)
+            raise
+        finally:
+            team.taken(assignment.call_id)
+
+    async def make(self, assignment: Assignment) -> LiveCall:
+        """Write a call down and give it a slot; who asks holds a reserved one.
+
+        Raises:
+            StoreError: It could not be written down; nothing is left of it.
+        """
+        with self._live.being_made(assignment.call_id):
+            entry = await self._entry(assignment)
+            await self.tools.store.put_call(entry.record)
+            # Last, because until here the slot is a reserved one and must not count twice.
+            self._live.add(entry)
+        if entry.record.carrier_call_id:
+            entry.learn_leg(entry.record.carrier_call_id)
+        return entry
+
+    async def _entry(self, assignment: Assignment) -> LiveCall:
+        tools, call_id, wish = self.tools, assignment.call_id, assignment.wish
+        offer, plan = assignment.offer, assignment.plan
         recording = assembly.recording_path(
             tools.config, tools.recordings, wish.record_dir, call_id, tools.clock.wall()
         )
         call = self._record(call_id, offer, plan, wish, recording)
-        entry = LiveCall(
+        return LiveCall(
             session=await self._session(call, offer, plan, recording, talks=wish.talks),
             record=call,
             plan=plan,
             created=tools.clock.monotonic(),
             order=asyncio.get_running_loop().create_future(),
         )
-        with self._live.being_made(call_id):
-            await tools.store.put_call(call)
-            # Last, because until here the slot is a reserved one and must not count twice.
-            self._live.add(entry)
-        if call.carrier_call_id:
-            entry.learn_leg(call.carrier_call_id)
-        return entry
 
     async def run(self, entry: LiveCall, begin: Callable[[], None]) -> None:
         """Live until the call is over, and write that down. `begin` posts the fact that starts it."""

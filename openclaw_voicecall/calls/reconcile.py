@@ -254,6 +254,8 @@ class Reconciler:
             VendorError: The carrier cannot be asked, or there are more such legs than we can have dialled.
         """
         record = loose.record
+        if self._live.dialled_elsewhere(record.to_number):
+            raise VendorUnavailable("another dial to the number is under way", operation="find the leg")
         found = await carrier.find_legs(
             to_number=record.to_number,
             from_number=record.from_number,

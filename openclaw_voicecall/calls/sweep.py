@@ -24,22 +24,23 @@ SETTLING = 20.0
 """Seconds beyond all limits of a call that its end may take."""
 
 
-async def sweep_for_ever(live: LiveCalls, reconciler: Reconciler, clock: Clock) -> None:
-    """Sweep until cancelled."""
+async def sweep_for_ever(live: LiveCalls, reconciler: Reconciler, clock: Clock, *, own: bool = False) -> None:
+    """Sweep until cancelled; with `own` only through the calls of this process."""
     while True:
         await asyncio.sleep(SWEEP_EVERY)
         try:
-            await sweep(live, reconciler, clock)
+            await sweep(live, reconciler, clock, own=own)
         except StoreError as error:
             logger.error("open records cannot be looked for: %s", error)
         except Exception:  # a bug must not take the last net away
             logger.exception("a sweep failed")
 
 
-async def sweep(live: LiveCalls, reconciler: Reconciler, clock: Clock) -> None:
+async def sweep(live: LiveCalls, reconciler: Reconciler, clock: Clock, *, own: bool = False) -> None:
     """Look at every call once. Raises `StoreError`."""
     await asyncio.gather(*(_check(entry, clock) for entry in live))
-    await reconciler.take_unowned()
+    if not own:
+        await reconciler.take_unowned()
 
 
 async def _check(entry: LiveCall, clock: Clock) -> None:

@@ -17,11 +17,18 @@ class StreamPass:
 
 
 class StreamTokens:
-    """Mints and takes tokens. A token opens one stream of one call of one carrier, once, within `LIFE` seconds."""
+    """Mints and takes tokens. A token opens one stream of one call of one carrier, once, within `LIFE` seconds.
 
-    def __init__(self, clock: Clock, ids: Ids) -> None:
+    Args:
+        clock: Monotonic time.
+        ids: Makes the secrets.
+        prefix: Begins every token, so that whoever accepts connections sees whose it is.
+    """
+
+    def __init__(self, clock: Clock, ids: Ids, *, prefix: str = "") -> None:
         self._clock = clock
         self._ids = ids
+        self._prefix = prefix
         self._live: dict[str, tuple[StreamPass, float]] = {}
 
     def mint(self, call_id: str, carrier: str) -> str:
@@ -32,7 +39,7 @@ class StreamTokens:
             for token, (entry, until) in self._live.items()
             if until > now and entry.call_id != call_id
         }
-        token = self._ids.token()
+        token = self._prefix + self._ids.token()
         self._live[token] = (StreamPass(call_id, carrier), now + LIFE)
         return token
 

@@ -99,8 +99,7 @@ async def _stand_in(
     runtime: Runtime,
     state: StateDir,
 ) -> Site:
-    listening = sites.bind(config, ephemeral=False)
-    stack.callback(listening.close)
+    listening = sites.bind(stack, config, ephemeral=False)
     here = sites.address(listening)
     reach = await open_reach(
         stack, config, here, memory=state.path / "tunnel.json", wanted=config.provider != LOCAL_LINE

@@ -42,6 +42,12 @@ def status(invocation: Invocation, positional: tuple[str, ...], call_id: str | N
         click.echo(f"asked last, because it failed too often: {breaker['role']} {breaker['name']}")
     if holds := _held(service.get("resources", {})):
         click.echo(f"holding {holds}")
+    for worker in service.get("workers", ()):
+        calls = f"{worker['liveCalls']} of the calls" if "liveCalls" in worker else "does not answer"
+        holds = _held(worker.get("resources", {}))
+        click.echo(
+            f"worker {worker['worker']}: process {worker['pid']}, {calls}{holds and f', holding {holds}'}"
+        )
     click.echo("\n".join(calls_table([record_from_json(item) for item in answer["calls"]])))
 
 

@@ -23,18 +23,24 @@ _BOOKKEEPING = frozenset({"mark played", "audio begins to arrive"})
 
 
 @click.command()
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(1, 64),
+    help="Processes that share the calls, one for each processor core to be used. Default: serve.workers, 1.",
+)
 @common_options
 @click.pass_obj
-def serve(invocation: Invocation) -> None:
+def serve(invocation: Invocation, workers: int | None) -> None:
     """Run the service in the foreground.
 
     Prints `ready http://HOST:PORT` once it takes calls. SIGTERM or Ctrl-C lets live calls finish and stops it; a
     second one hangs up at once.
     """
-    run(_serve(invocation))
+    run(_serve(invocation, workers))
 
 
-async def _serve(invocation: Invocation) -> None:
+async def _serve(invocation: Invocation, workers: int | None) -> None:
     gc.disable()  # `keep_collections_short` enables it: next to nothing that a start makes is garbage
     from openclaw_voicecall.cli.service import announce, log_to_stderr
     from openclaw_voicecall.server.client import ControlClient
@@ -44,6 +50,7 @@ async def _serve(invocation: Invocation) -> None:
     options = ServiceOptions(
         config_source=invocation.config,
         state_dir=Path(invocation.state_dir) if invocation.state_dir else None,
+        overrides={"serve.workers": workers},
         host=invocation.host,
     )
     log_to_stderr("warning")

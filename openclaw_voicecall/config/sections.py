@@ -84,6 +84,14 @@ class ServeConfig(CamelModel):
     """Path of the webhooks; each carrier's is below it."""
     drain_seconds: NotNegative = 30
     """How long live calls may go on after the service was told to stop, seconds."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that share the calls, behind the one port: as many as there are processor cores for them. All limits
+    are of all of them together."""
+    max_loop_lag_ms: Positive = 250
+    """A process that is this late with everything, for seconds on end, takes no new call until it is not, ms. Where
+    all are, callers hear the busy tone."""
+    max_memory_mb: Positive | None = None
+    """A process with more memory than this takes no new call either, in MB; off if not set."""
 
 
 class OutboundConfig(CamelModel):

@@ -30,8 +30,10 @@ from openclaw_voicecall.errors import (
     quiet,
 )
 from openclaw_voicecall.media.speakable import speakable
+from openclaw_voicecall.server.elsewhere import passing_on
 from openclaw_voicecall.server.keys import HUB, MANAGER, STORE
 from openclaw_voicecall.server.ownertoken import OwnerGuard
+from openclaw_voicecall.server.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -115,12 +117,17 @@ class ControlDoor:
     """Serves `/api/v1`.
 
     Args:
-        status: Describes the service for `GET /api/v1/status`.
-
+        status: Describes the service, and has its live calls, for `GET /api/v1/status`.
+        workers: Other processes that hold calls.
     """
 
-    def __init__(self, status: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        status: Callable[[], Awaitable[tuple[dict[str, Any], list[CallRecord]]]],
+        workers: Workers | None = None,
+    ) -> None:
         self._status = status
+        self._workers = workers
 
     def add_routes(self, app: web.Application, guard: OwnerGuard | None = None) -> None:
         """Add all routes of the control API, behind a guard where not only the owner can come."""
@@ -128,6 +135,8 @@ class ControlDoor:
         app.middlewares.append(_refuse_pages)
         if guard is not None:
             app.middlewares.append(guard.middleware)
+        if self._workers is not None:
+            app.middlewares.append(passing_on(self._workers))
         routes = app.router
         routes.add_get("/api/v1/status", self._get_status)
         routes.add_get("/api/v1/feed", self._feed)
@@ -142,8 +151,8 @@ class ControlDoor:
         routes.add_post("/api/v1/calls/{id}/end", self._end)
 
     async def _get_status(self, request: web.Request) -> web.Response:
-        live = [record_to_json(record) for record in request.app[MANAGER].live]
-        return web.json_response({"service": self._status(), "calls": live})
+        about, live = await self._status()
+        return web.json_response({"service": about, "calls": [record_to_json(record) for record in live]})
 
     async def _list(self, request: web.Request) -> web.Response:
         limit = _number(request, "limit", 100)
@@ -245,7 +254,10 @@ class ControlDoor:
         feed = request.app[HUB].feed(call_id)
         first = asyncio.create_task(anext(feed, None))
         await asyncio.sleep(0)  # lets the feed begin, so that nothing falls between past and live
+        workers = self._workers if call_id is None else None
         try:
+            if workers is not None:
+                await workers.listen()
             record = await _record_by_id(request, call_id) if call_id else None
             await request.app[HUB].flush()
             await response.prepare(request)
@@ -270,6 +282,8 @@ class ControlDoor:
                 request.transport.abort()
             raise
         finally:
+            if workers is not None:
+                workers.unlisten()
             first.cancel()
             await asyncio.wait([first])
             await feed.aclose()

@@ -53,6 +53,8 @@ class Crowd:
         self._look: asyncio.TimerHandle | None = None
         self._closed = False
         self._log = SparseLog(logger)
+        self.pass_on: Callable[[asyncio.Transport, bytes], bool] | None = None
+        """Gives connections away, by the head of their request, that another process is to serve."""
         self.shed = 0
         """Connections that were closed because there were too many."""
 
@@ -60,9 +62,16 @@ class Crowd:
         """How many strangers there are."""
         return len(self._guests)
 
-    def gate(self, handler: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
-        """A protocol factory that lets connections through to those of `handler`."""
-        return lambda: Guest(self, handler)
+    def gate(
+        self, handler: Callable[[], asyncio.Protocol], begun: bytes = b""
+    ) -> Callable[[], asyncio.Protocol]:
+        """A protocol factory that lets connections through to those of `handler`.
+
+        Args:
+            handler: Makes the protocols.
+            begun: What another process has read of the connection.
+        """
+        return lambda: Guest(self, handler, begun)
 
     def close(self) -> None:
         """Send all strangers away."""
@@ -126,9 +135,10 @@ class Guest(asyncio.Protocol):
     It stands before aiohttp's handler and does not derive from it, because that one has no room for more.
     """
 
-    __slots__ = ("_crowd", "_handler", "_head", "_made", "_transport", "held", "since")
+    __slots__ = ("_begun", "_crowd", "_handler", "_head", "_made", "_transport", "held", "since")
 
-    def __init__(self, crowd: Crowd, handler: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, crowd: Crowd, handler: Callable[[], asyncio.Protocol], begun: bytes = b"") -> None:
+        self._begun = begun
         self._crowd = crowd
         self._made = handler
         self._handler: asyncio.Protocol | None = None
@@ -142,6 +152,8 @@ class Guest(asyncio.Protocol):
         """Somebody has connected."""
         self._transport = cast("asyncio.Transport", transport)
         self._crowd.enter(self)
+        if self._begun:
+            self.data_received(self._begun)
 
     def data_received(self, data: bytes) -> None:
         """Collect the head, then pass everything on."""
@@ -196,6 +208,8 @@ class Guest(asyncio.Protocol):
 
     def _hand_over(self, transport: asyncio.Transport) -> None:
         head, self._head = self._head, b""
+        if self._crowd.pass_on is not None and self._crowd.pass_on(transport, head):
+            return
         self._handler = handler = self._made()
         handler.connection_made(transport)
         handler.data_received(head)

@@ -26,7 +26,7 @@ def resources() -> dict[str, int | None]:
     """
     sockets, files = _descriptors()
     return {
-        "rssBytes": _resident(),
+        "rssBytes": resident(),
         "tasks": len(asyncio.all_tasks()),
         "sockets": sockets,
         "files": files,
@@ -49,7 +49,8 @@ def keep_collections_short() -> None:
     gc.enable()
 
 
-def _resident() -> int | None:
+def resident() -> int | None:
+    """Bytes of memory of this process; None where the system does not tell."""
     try:
         pages = int((_SELF / "statm").read_text(encoding="ascii").split()[1])
     except (OSError, ValueError, IndexError):

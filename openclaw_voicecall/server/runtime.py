@@ -1,31 +1,18 @@
 """Starts a service: everything is opened in order, and closed in the reverse order."""
 
-import asyncio
-import logging
-import signal
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openclaw_voicecall.api.spec import Runtime
-from openclaw_voicecall.api.store import CallStore
-from openclaw_voicecall.builtin.system import SystemClock, SystemIds
-from openclaw_voicecall.calls.addresses import Addresses
-from openclaw_voicecall.calls.admission import Admissions
-from openclaw_voicecall.calls.engines import LOCAL_LINE, EngineRoom
-from openclaw_voicecall.calls.journal import JournalHub
-from openclaw_voicecall.calls.making import CallTools
+from openclaw_voicecall.calls.engines import LOCAL_LINE
 from openclaw_voicecall.calls.manager import CallManager
-from openclaw_voicecall.calls.tokens import StreamTokens
-from openclaw_voicecall.errors import StoreError
-from openclaw_voicecall.plugins import Registry, load_settings
 from openclaw_voicecall.server import sites
-from openclaw_voicecall.server.answering import answered_by, answering_notices
-from openclaw_voicecall.server.keys import CLOCK, HUB, MANAGER, STORE, TOKENS
+from openclaw_voicecall.server.answering import answering_notices
+from openclaw_voicecall.server.opening import Place, open_calls, open_store, settled
 from openclaw_voicecall.server.reach import open_reach
-from openclaw_voicecall.server.service import Service, ServiceOptions
+from openclaw_voicecall.server.service import Service, ServiceOptions, handle_signals
+from openclaw_voicecall.server.workers import Brief, Workers
 from openclaw_voicecall.store.statedir import STATE_DIR_VARIABLE, StateDir
 
 if TYPE_CHECKING:
@@ -33,8 +20,6 @@ if TYPE_CHECKING:
     from openclaw_voicecall.config.schema import VoiceCallConfig
 
 __all__ = ["Service", "ServiceOptions", "run_service"]
-
-logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -50,59 +35,93 @@ async def run_service(options: ServiceOptions) -> AsyncIterator[Service]:
         PortInUse: The port is taken.
         VendorError: The tunnel cannot be opened.
     """
-    registry, loaded = load_settings(options.config_source, options.env, overrides=options.overrides)
-    host = options.host or registry.manager.hook.voicecall_provide_host()
-    config = answered_by(host, loaded.config, registry.responders, options.env)
+    begun = settled(options)
+    registry, config, host = begun.registry, begun.config, begun.host
     async with AsyncExitStack() as stack:
         state = StateDir.open(options.state_dir or _named_state_dir(options.env) or config.store, options.env)
         stack.enter_context(state.acquire())
-        store = await _open_store(stack, registry, config, state)
+        store = await open_store(stack, registry, config, state)
         # Only the local line can do with any port: everybody else knows the one that is configured.
         short_local = options.ephemeral and config.provider == LOCAL_LINE
-        listening = sites.bind(config, ephemeral=short_local)
-        stack.callback(listening.close)
+        listening = sites.bind(stack, config, ephemeral=short_local)
         control = sites.bind_control(stack, config, state)
         here = sites.address(listening)
-        reach = await open_reach(
-            stack, config, here, memory=state.path / "tunnel.json", wanted=not short_local
-        )
+        workers = await _started_workers(stack, options, config, host)
+        tunnel = state.path / "tunnel.json"
+        reach = await open_reach(stack, config, here, memory=tunnel, wanted=not short_local)
         config = reach.config
-        manager, shared = await _open_calls(
-            stack, registry, config, state=state, store=store, here=here, host=host
-        )
+        place = Place(state=state, here=here)
+        opened = await open_calls(stack, registry, config, store=store, host=host, place=place)
+        manager, shared = opened.manager, opened.shared
         reach.follow(manager.addresses)
         service = Service(
             manager=manager,
             config=config,
-            notices=(*loaded.notices, *reach.notices, *_notices(config, manager)),
+            notices=(*begun.notices, *reach.notices, *_notices(config, manager, workers)),
             url=f"http://{here}",
             socket_path=control.socket_path,
             control_url=control.url,
             token_file=control.token_file,
             started=manager.clock.wall(),
             engines=manager.engines.in_use,
+            load=opened.load,
+            workers=workers,
         )
-        public = await sites.serve_public(stack, registry, config, shared, listening)
-        service.gauges = {
-            "streams": lambda: public.media.open_streams,
-            "tokens": lambda: len(shared[TOKENS]),
-            "strangers": lambda: len(public.crowd),
-            "strangersShed": lambda: public.crowd.shed,
-        }
+        public = await sites.serve_public(
+            stack, registry, config, shared, listening, pass_on=workers.pass_on if workers else None
+        )
+        service.gauges = public.gauges
         # After the public site, so that carriers are answered meanwhile; on the way out before it, for the same reason.
         await stack.enter_async_context(manager.reconciled())
+        if workers is not None:
+            await workers.open(opened, _briefs(options, state, here, config))
         await sites.serve_control(stack, service, shared, control)
         state.write_service(service.address())
-        _handle_signals(stack, service)
+        handle_signals(stack, service)
         try:
             yield service
         finally:
             await service.drain()
 
 
-def _notices(config: "VoiceCallConfig", manager: CallManager) -> tuple[str, ...]:
+async def _started_workers(
+    stack: AsyncExitStack, options: ServiceOptions, config: "VoiceCallConfig", host: "Host | None"
+) -> Workers | None:
+    """The other processes, which load meanwhile; None where one process has all calls.
+
+    A host's agent is reached from this process only, and so are the phones of the local line.
+    """
+    if config.serve.workers == 1 or options.ephemeral or host is not None or config.provider == LOCAL_LINE:
+        return None
+    workers = Workers(count=config.serve.workers - 1, env=options.env)
+    await workers.start(stack)
+    return workers
+
+
+def _briefs(
+    options: ServiceOptions, state: StateDir, here: str, config: "VoiceCallConfig"
+) -> dict[int, Brief]:
+    return {
+        number: Brief(
+            number=number,
+            config_source=options.config_source,
+            overrides=dict(options.overrides),
+            state_dir=state.path,
+            here=here,
+            public_url=config.public_url,
+        )
+        for number in range(1, config.serve.workers)
+    }
+
+
+def _notices(config: "VoiceCallConfig", manager: CallManager, workers: Workers | None) -> tuple[str, ...]:
     """What the owner should know of the settings as they are used."""
     found = answering_notices(config)
+    if workers is None and config.serve.workers > 1:
+        found = (
+            *found,
+            "serve.workers: one process has all calls of the local line, and of a service in a host",
+        )
     if config.disclosure or not manager.engines.capabilities[config.provider].billed:
         return found
     return (
@@ -116,76 +135,3 @@ def _named_state_dir(env: Mapping[str, str]) -> Path | None:
     """The environment's state directory, which comes before the configuration's."""
     named = env.get(STATE_DIR_VARIABLE, "")
     return Path(named).expanduser() if named else None
-
-
-@dataclass(frozen=True, slots=True)
-class StoreRequest:
-    """What `voicecall_open_store` is given."""
-
-    config: "VoiceCallConfig"
-    database: Path
-    """The file in the state directory."""
-
-
-async def _open_store(
-    stack: AsyncExitStack, registry: Registry, config: "VoiceCallConfig", state: StateDir
-) -> CallStore:
-    opening = registry.manager.hook.voicecall_open_store(config=StoreRequest(config, state.database))
-    if opening is None:
-        raise StoreError("no plugin opened a store; is openclaw_voicecall.builtin.defaults disabled?")
-    store: CallStore = await opening
-    stack.push_async_callback(store.close)
-    return store
-
-
-async def _open_calls(
-    stack: AsyncExitStack,
-    registry: Registry,
-    config: "VoiceCallConfig",
-    *,
-    state: StateDir,
-    store: CallStore,
-    here: str,
-    host: "Host | None",
-) -> tuple[CallManager, sites.Shared]:
-    """Open the engines and what runs calls with them. `here` is the `host:port` we listen at."""
-    clock, ids = SystemClock(), SystemIds()
-    hub = JournalHub(store, registry.collect("voicecall_register_observers", config=config), registry.manager)
-    hub.open()
-    stack.push_async_callback(hub.close)
-    tokens = StreamTokens(clock, ids)
-    addresses = Addresses(config, here)
-    runtime = Runtime(
-        clock=clock,
-        ids=ids,
-        state_dir=state.path,
-        webhook_url=addresses.webhook,
-        host=host,
-        store=store,
-    )
-    room = EngineRoom(registry, config, runtime, stack)
-    await room.open()
-    for lifespan in registry.manager.hook.voicecall_lifespan(runtime=runtime):
-        await stack.enter_async_context(lifespan)
-    tools = CallTools(
-        config=config,
-        room=room,
-        admissions=Admissions(registry.collect("voicecall_register_policies", config=config)),
-        store=store,
-        hub=hub,
-        tokens=tokens,
-        clock=clock,
-        ids=ids,
-        recordings=state.recordings,
-        addresses=addresses,
-    )
-    manager = CallManager(tools)
-    return manager, {MANAGER: manager, STORE: store, HUB: hub, TOKENS: tokens, CLOCK: clock}
-
-
-def _handle_signals(stack: AsyncExitStack, service: Service) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with suppress(NotImplementedError, RuntimeError, ValueError):  # not in a thread, not on every system
-            loop.add_signal_handler(number, service.stop)
-            stack.callback(loop.remove_signal_handler, number)

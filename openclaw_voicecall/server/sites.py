@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket as sockets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from openclaw_voicecall.calls.tokens import StreamTokens
 from openclaw_voicecall.errors import ConfigError, PortInUse
 from openclaw_voicecall.plugins import Registry
 from openclaw_voicecall.server.control import ControlDoor
@@ -46,13 +47,16 @@ READ_AHEAD = 64 * 1024
 """Bytes of a body that wait for us to read them."""
 
 
-def bind(config: "VoiceCallConfig", *, ephemeral: bool) -> sockets.socket:
+def bind(stack: AsyncExitStack, config: "VoiceCallConfig", *, ephemeral: bool) -> sockets.socket:
     """The public socket, bound before anything slow is opened, so that a taken port is known at once.
 
     Raises:
         PortInUse: Somebody else listens there; named where the system tells.
     """
-    return _bound("serve.port", *(("127.0.0.1", 0) if ephemeral else (config.serve.bind, config.serve.port)))
+    place = ("127.0.0.1", 0) if ephemeral else (config.serve.bind, config.serve.port)
+    listening = _bound("serve.port", *place)
+    stack.callback(listening.close)
+    return listening
 
 
 def _bound(setting: str, host: str, port: int) -> sockets.socket:
@@ -81,10 +85,26 @@ def address(listening: sockets.socket) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PublicSite:
-    """What was opened on the public port."""
+    """What carriers and strangers reach."""
 
     media: MediaDoor
     crowd: Crowd
+    handler: Callable[[], asyncio.Protocol]
+    tokens: StreamTokens
+
+    def gate(self, begun: bytes) -> asyncio.Protocol:
+        """Takes a connection of which another process has read this much."""
+        return self.crowd.gate(self.handler, begun)()
+
+    @property
+    def gauges(self) -> dict[str, Callable[[], int]]:
+        """What is counted here."""
+        return {
+            "streams": lambda: self.media.open_streams,
+            "tokens": lambda: len(self.tokens),
+            "strangers": lambda: len(self.crowd),
+            "strangersShed": lambda: self.crowd.shed,
+        }
 
 
 async def serve_public(
@@ -93,19 +113,54 @@ async def serve_public(
     config: "VoiceCallConfig",
     shared: Shared,
     listening: sockets.socket,
+    *,
+    pass_on: Callable[[asyncio.Transport, bytes], bool] | None = None,
 ) -> PublicSite:
-    """Open webhooks, media streams and the routes of plugins on the bound socket."""
+    """Open webhooks, media streams and the routes of plugins on the bound socket.
+
+    Args:
+        stack: Closes them.
+        registry: Knows the plugins.
+        config: The configuration.
+        shared: What request handlers find.
+        listening: The socket.
+        pass_on: Gives connections away that another process is to serve.
+    """
     app = _application(shared)
     add_manners(app)
     _probe_door(config, shared).guard(app)
-    WebhookDoor(config.serve.path, config.provider, Forwarding(config.webhook_security)).add_routes(app)
+    elsewhere = shared[MANAGER].elsewhere if pass_on is not None else None
+    WebhookDoor(
+        config.serve.path, config.provider, Forwarding(config.webhook_security), elsewhere
+    ).add_routes(app)
+    media = _media_door(config, app)
+    registry.manager.hook.voicecall_register_routes(app=app, config=config)
+    site = await _open(stack, config, app, media)
+    site.crowd.pass_on = pass_on
+    await _listen(stack, site, listening)
+    return site
+
+
+async def serve_streams(stack: AsyncExitStack, config: "VoiceCallConfig", shared: Shared) -> PublicSite:
+    """Open media streams alone, for connections that another process hands over."""
+    app = _application(shared)
+    add_manners(app)
+    return await _open(stack, config, app, _media_door(config, app))
+
+
+def _media_door(config: "VoiceCallConfig", app: web.Application) -> MediaDoor:
     media = MediaDoor(
         config.streaming.stream_path,
         start_limit=config.streaming.pre_start_timeout_ms / 1000,
         max_streams=config.streaming.max_connections,
     )
     media.add_routes(app)
-    registry.manager.hook.voicecall_register_routes(app=app, config=config)
+    return media
+
+
+async def _open(
+    stack: AsyncExitStack, config: "VoiceCallConfig", app: web.Application, media: MediaDoor
+) -> PublicSite:
     # A compressed body would grow before its signature is checked, so bodies are never decompressed.
     runner = web.AppRunner(
         app,
@@ -123,17 +178,14 @@ async def serve_public(
     stack.push_async_callback(runner.cleanup)
     crowd = Crowd(config.streaming.max_pending_connections)
     stack.callback(crowd.close)
-    await _listen(stack, crowd, runner, listening)
-    return PublicSite(media, crowd)
-
-
-async def _listen(
-    stack: AsyncExitStack, crowd: Crowd, runner: web.AppRunner, listening: sockets.socket
-) -> None:
     if runner.server is None:
         raise RuntimeError("the runner was not set up")
+    return PublicSite(media, crowd, runner.server, app[TOKENS])
+
+
+async def _listen(stack: AsyncExitStack, site: PublicSite, listening: sockets.socket) -> None:
     server = await asyncio.get_running_loop().create_server(
-        crowd.gate(runner.server), sock=listening, backlog=TAKEN_AT_ONCE
+        site.crowd.gate(site.handler), sock=listening, backlog=TAKEN_AT_ONCE
     )
     stack.callback(server.close)
     listening.listen(QUEUE)  # asyncio has made the system's queue as short as what it takes at once
@@ -204,7 +256,7 @@ async def _control_runner(
 ) -> web.AppRunner:
     """The control API for one place. On the Unix socket the file's mode 0600 is the authority."""
     app = _application(shared)
-    ControlDoor(service.describe).add_routes(app, guard)
+    ControlDoor(service.status, service.workers).add_routes(app, guard)
     _probe_door(service.config, shared).add_invitation(app)
     runner = web.AppRunner(
         app,

@@ -7,6 +7,7 @@ read. Whatever fails after the signature, the carrier gets an answer that ends w
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
@@ -22,8 +23,10 @@ from openclaw_voicecall.api.carrier import (
 )
 from openclaw_voicecall.calls.addresses import Addresses
 from openclaw_voicecall.calls.manager import CallManager
+from openclaw_voicecall.calls.team import Colleague
 from openclaw_voicecall.errors import (
     InvalidSignature,
+    ServiceError,
     StoreError,
     WebhookError,
     WebhookTooLarge,
@@ -54,12 +57,20 @@ class WebhookDoor:
         path: `serve.path` of the configuration.
         default_carrier: Whose webhooks also come to the bare path.
         forwarding: What is believed of a proxy before us.
+        elsewhere: Which other process holds the call that a carrier speaks of, where there are any.
     """
 
-    def __init__(self, path: str, default_carrier: str, forwarding: Forwarding) -> None:
+    def __init__(
+        self,
+        path: str,
+        default_carrier: str,
+        forwarding: Forwarding,
+        elsewhere: Callable[[str, CarrierEvent], Awaitable[Colleague | None]] | None = None,
+    ) -> None:
         self._path = path.rstrip("/")
         self._default = default_carrier
         self._forwarding = forwarding
+        self._elsewhere = elsewhere
         self._answers: Answers | None = None
         self._log = SparseLog(logger)
 
@@ -102,14 +113,14 @@ class WebhookDoor:
             )
             webhook = _verified(carrier, received, request.app[CLOCK].wall())
             trust(request)
-            events = _facts(name, carrier, webhook)
+            events = facts(name, carrier, webhook)
         except WebhookError as error:
             self._log.warning("webhook of %s refused: %s", name, error)
             return _refusal(error.http_status, str(error))
 
         async def answer() -> WebhookReply:
             manager.addresses.learn(name, origin)
-            return await _carried_out(manager, name, carrier, webhook, events)
+            return await carried_out(manager, name, carrier, webhook, events, elsewhere=self._elsewhere)
 
         if self._answers is None:
             raise RuntimeError("the application was not started")
@@ -176,7 +187,7 @@ def _verified(carrier: Carrier, received: WebhookRequest, now: float) -> Verifie
         raise InvalidSignature(f"the signature cannot be checked: {type(error).__name__}") from error
 
 
-def _facts(name: str, carrier: Carrier, webhook: VerifiedWebhook) -> list[CarrierEvent] | None:
+def facts(name: str, carrier: Carrier, webhook: VerifiedWebhook) -> list[CarrierEvent] | None:
     """What a request states; None where the plugin fails at reading it. Raises `MalformedWebhook`."""
     try:
         return list(carrier.parse(webhook))
@@ -187,24 +198,32 @@ def _facts(name: str, carrier: Carrier, webhook: VerifiedWebhook) -> list[Carrie
         return None
 
 
-async def _carried_out(
+async def carried_out(
     manager: CallManager,
     name: str,
     carrier: Carrier,
     webhook: VerifiedWebhook,
     events: list[CarrierEvent] | None,
+    *,
+    elsewhere: Callable[[str, CarrierEvent], Awaitable[Colleague | None]] | None = None,
 ) -> WebhookReply:
-    """Act on a request, and say how it is answered: with a goodbye where that fails, whatever it is that fails."""
+    """Act on a request, and say how it is answered: with a goodbye where that fails, whatever it is that fails.
+
+    What is of a call that another process holds is answered there.
+    """
     order = goodbye = LegOrder(action="hang-up", fallback_text=manager.config.phrases.goodbye)
     try:
         if events is not None:
             order = LegOrder(action="none")
             async with asyncio.timeout(ANSWER_LIMIT):
                 for event in events:
+                    holder = await elsewhere(name, event) if elsewhere is not None else None
+                    if holder is not None:
+                        return await holder.webhook(name, webhook)
                     offered = event.kind == "offered"
                     order = await (manager.offer if offered else manager.leg_event)(name, event)
         return carrier.reply(webhook, order)
-    except StoreError as error:  # such as a full disk: nothing that a traceback would explain
+    except (StoreError, ServiceError) as error:  # such as a full disk: nothing that a traceback would explain
         logger.error("webhook of %s is answered with a goodbye: %s", name, error)
         return carrier.reply(webhook, goodbye)
     except Exception:

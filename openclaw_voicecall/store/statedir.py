@@ -104,8 +104,8 @@ class StateDir:
         """Directory of the WAV files."""
         return self.path / "recordings"
 
-    def control_socket(self) -> Path:
-        """Path for the Unix socket of the control API.
+    def control_socket(self, name: str = "control.sock") -> Path:
+        """Path for the Unix socket of the control API; those of a service's further processes have other names.
 
         It lies in the state directory, or, where that path is too long for a socket, in a directory of its
         own under the system's directory for temporary files, which is made here.
@@ -113,7 +113,7 @@ class StateDir:
         Raises:
             StoreError: That other directory is not ours alone, or its path is too long as well.
         """
-        inside = self.path / "control.sock"
+        inside = self.path / name
         if len(os.fsencode(inside)) <= _SOCKET_PATH_LIMIT:
             return inside
         key = hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:16]
@@ -130,7 +130,7 @@ class StateDir:
                 f"{directory} is not a private directory of yours: somebody else may have made it. "
                 "Remove it, or choose a state directory with a shorter path."
             )
-        outside = directory / "control.sock"
+        outside = directory / name
         if len(os.fsencode(outside)) > _SOCKET_PATH_LIMIT:
             raise StoreError(f"{outside} is too long for a socket. Set TMPDIR to a shorter path.")
         return outside
