@@ -10,7 +10,6 @@ import hashlib
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import copy_context
 from typing import Final, Self, cast
 
 from aiohttp import web
@@ -125,9 +124,7 @@ class MediaSocket(asyncio.BufferedProtocol):
 
     async def give(self, take: Callable[[str | bytes], bool]) -> None:
         """Hand over every message the moment it comes, until the socket ends or one is answered with False."""
-        # What follows from a message is logged as this call's, and not as nobody's.
-        context = copy_context()
-        self._give = lambda message: context.run(take, message)
+        self._give = take
         try:
             while self._messages:
                 if not take(self._messages.popleft()):

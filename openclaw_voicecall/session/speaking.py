@@ -259,7 +259,7 @@ class Speaking:
             self._pump()
 
         deadline = self._deadlines.of(order.turn, self._clock.monotonic())
-        ear = Ear(push, lambda: self._starved(order.utterance))
+        ear = Ear(push, lambda: self._starved(order.utterance), self._ahead)
         outcome = await self._voice.make(order, deadline, ear)
         if outcome.done:
             self.pacer.finish(order.utterance)
@@ -275,6 +275,10 @@ class Speaking:
         """Seconds for which the far party misses an utterance in its middle: at a stretch, or by many small gaps."""
         missing, gaps, played = self.pacer.starved(utterance, self._clock.monotonic())
         return max(missing, gaps if gaps > CHOPPED * played else 0.0)
+
+    def _ahead(self) -> float:
+        """Seconds of audio that the far party will hear, and that is here or on its way."""
+        return self.pacer.buffered + max(0.0, self.pacer.playout_ends - self._clock.monotonic())
 
     def _pump(self) -> None:
         """Send what is due and arm the timer for what is not."""

@@ -79,6 +79,7 @@ class _Reader:
     def take(self, message: str | bytes) -> bool:
         """Take one message; false once so many broke the protocol that the stream is given up."""
         session = self._session
+        logged_call.set(session.call_id)  # the network calls this, and knows of no call
         session.heard_at = session.clock.monotonic()
         try:
             facts = self._codec.receive(message)

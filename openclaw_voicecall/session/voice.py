@@ -28,6 +28,10 @@ STARVED_LIMIT: Final = 2.0
 """Seconds for which the caller may hear nothing in the middle of one utterance, because the rest of it is late."""
 RETRY_WITHIN: Final = 1.0
 """Seconds within which a failure has cost so little that the same synthesizer is asked once more."""
+AMPLE: Final = 1.5
+"""Seconds of audio in hand, with which nothing is gained by taking every piece as it comes."""
+GATHER: Final = 0.1
+"""Seconds for which pieces are left to gather then. Vendors speak five or ten times as fast as anybody hears."""
 LOOK_EVERY: Final = 0.25
 """Seconds between two looks at a synthesizer that is at work."""
 
@@ -60,6 +64,8 @@ class Ear:
     """Takes audio to be played."""
     starved: Callable[[], float]
     """Seconds for which the caller has heard nothing in the middle of the utterance."""
+    ahead: Callable[[], float] = float
+    """Seconds of audio that are there and were not played yet."""
 
 
 class MakesSpeech(Protocol):
@@ -235,6 +241,8 @@ class _Attempt:
                     self._ear.push(out)
                 if self.delivery.complete:
                     return
+                if self._ear.ahead() > AMPLE:
+                    await asyncio.sleep(GATHER)
         if rest := self.delivery.end():
             self._ear.push(rest)
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -31,7 +32,6 @@ from openclaw_voicecall.store.migrations import IDEMPOTENCY_KEY, SESSION_KEY, WA
 T = TypeVar("T")
 
 _CALL_COLUMNS = tuple(part.name for part in fields(CallRecord))
-_CALL_JSON = ("transcript", "latencies", "line", "metadata")
 _ENTRY_COLUMNS = tuple(part.name for part in fields(JournalEntry))
 _TIMES_COLUMNS = tuple(part.name for part in fields(CallTimes))
 _ANSWER_COLUMNS = tuple(part.name for part in fields(WebhookAnswer))
@@ -306,11 +306,11 @@ class SqliteStore:
 
 def _call_row(record: CallRecord) -> tuple[Any, ...]:
     values: dict[str, Any] = {name: getattr(record, name) for name in _CALL_COLUMNS}
-    values["transcript"] = [asdict(line) for line in record.transcript]
-    values["latencies"] = [asdict(latency) for latency in record.latencies]
     values["line"] = None if record.line is None else asdict(record.line)
-    for name in _CALL_JSON:
+    for name in ("line", "metadata"):
         values[name] = _to_json(values[name], record.call_id)
+    values["transcript"] = f"[{','.join(map(_part, record.transcript))}]"
+    values["latencies"] = f"[{','.join(map(_part, record.latencies))}]"
     return tuple(_clean(value) for value in values.values())
 
 
@@ -343,6 +343,12 @@ def _entry_from_row(row: tuple[Any, ...]) -> JournalEntry:
     values["commands"] = tuple(json.loads(values["commands"]))
     values["states"] = json.loads(values["states"])
     return JournalEntry(**values)
+
+
+@lru_cache(maxsize=4096)
+def _part(part: TranscriptLine | TurnLatency) -> str:
+    """A part of a record, which is written again and again as the record grows, and never changes itself."""
+    return json.dumps(asdict(part), separators=(",", ":"), default=str)
 
 
 def _to_json(value: object, call_id: str) -> str:
