@@ -37,7 +37,9 @@ def serve(invocation: Invocation, workers: int | None) -> None:
     Prints `ready http://HOST:PORT` once it takes calls. SIGTERM or Ctrl-C lets live calls finish and stops it; a
     second one hangs up at once.
     """
-    run(_serve(invocation, workers))
+    from openclaw_voicecall.server.loop import run_service_loop
+
+    run_service_loop(_serve(invocation, workers))
 
 
 async def _serve(invocation: Invocation, workers: int | None) -> None:

@@ -30,6 +30,7 @@ from openclaw_voicecall.server.channel import Channel
 from openclaw_voicecall.server.handover import Receiver, prefix
 from openclaw_voicecall.server.keys import HUB
 from openclaw_voicecall.server.opening import Place, open_calls, open_store, settled
+from openclaw_voicecall.server.loop import run_service_loop
 from openclaw_voicecall.server.resources import keep_collections_short
 from openclaw_voicecall.server.service import Service, ServiceOptions, handle_signals
 from openclaw_voicecall.server.webhooks import carried_out, facts
@@ -278,4 +279,4 @@ async def work(spoken: socket, doors: socket) -> None:
 
 if __name__ == "__main__":
     logs.configure("error")
-    asyncio.run(work(*(socket(fileno=int(number)) for number in sys.argv[1:3])))
+    run_service_loop(work(*(socket(fileno=int(number)) for number in sys.argv[1:3])))
