@@ -29,8 +29,8 @@ from openclaw_voicecall.server import sites
 from openclaw_voicecall.server.channel import Channel
 from openclaw_voicecall.server.handover import Receiver, prefix
 from openclaw_voicecall.server.keys import HUB
-from openclaw_voicecall.server.opening import Place, open_calls, open_store, settled
 from openclaw_voicecall.server.loop import run_service_loop
+from openclaw_voicecall.server.opening import Place, open_calls, open_store, settled
 from openclaw_voicecall.server.resources import keep_collections_short
 from openclaw_voicecall.server.service import Service, ServiceOptions, handle_signals
 from openclaw_voicecall.server.webhooks import carried_out, facts

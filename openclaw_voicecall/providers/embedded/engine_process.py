@@ -71,6 +71,8 @@ class _Life:
         except TimeoutError:
             self.kill()
             raise _Died(f"no answer in {limit:g} s") from None
+        except (ConnectionError, RuntimeError):  # uvloop's word for a pipe that nobody reads any more
+            raise _Died(self._last_words) from None
         finally:
             self._waiting.pop(number, None)
 

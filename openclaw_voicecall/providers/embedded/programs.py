@@ -136,20 +136,24 @@ async def run_program(vendor: str, command: Sequence[str], text: bytes) -> bytes
         VendorError: It fails.
     """
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=child_environment(os.environ),
-        )
+        # A file, because a pipe may be closed by its reader before all of the text is in it.
+        with tempfile.TemporaryFile() as given:
+            given.write(text)
+            given.seek(0)
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=given,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=child_environment(os.environ),
+            )
     except OSError as error:
         raise VendorUnavailable(
             f"{vendor} cannot be started: {error}", vendor=vendor, operation="speak"
         ) from error
     try:
         async with asyncio.timeout(_TIMEOUT):
-            output, errors = await process.communicate(text)
+            output, errors = await process.communicate()
     except TimeoutError:
         raise VendorTimeout(
             f"{vendor} did not finish within {_TIMEOUT:g} s", vendor=vendor, operation="speak"

@@ -201,7 +201,10 @@ class LocalCarrier:
         try:
             phone.stdin.write(json.dumps(order).encode() + b"\n")
             await phone.stdin.drain()
-        except ConnectionError:  # it died, which `_watch` is about to notice
+        except (
+            ConnectionError,
+            RuntimeError,
+        ):  # it died, which `_watch` is about to notice; the second is uvloop's
             return False
         return True
 
