@@ -108,8 +108,8 @@ class Dialogue:
     def finish_utterance(self) -> None:
         """Nothing to do: the model knows by itself when an utterance is over."""
 
-    def frame(self, audio: bytes) -> None:
-        """Take the next caller audio."""
+    def frame(self, audio: bytes, *, silent: bool = False) -> None:
+        """Take the next caller audio; `silent` if nothing can be heard in it."""
         audio, deaf = self._ears.take(audio, heard=self._keeper.is_open)
         self._keeper.do(lambda session: session.send(audio))
         if self._ears.beeped(audio):

@@ -27,7 +27,6 @@ from openclaw_voicecall.core.events import (
 from openclaw_voicecall.errors import VendorAuthError, VendorError, VendorRejected, VendorTimeout
 from openclaw_voicecall.media.audio import seconds
 from openclaw_voicecall.media.echo import EchoGate
-from openclaw_voicecall.media.level import is_audible
 from openclaw_voicecall.media.tones import BeepDetector
 from openclaw_voicecall.session.arrivals import Arrivals
 from openclaw_voicecall.session.chain import Link, Rotation, is_open, why_failed
@@ -166,11 +165,11 @@ class Listening:
         self._reproach = why
         self._deaf.set()
 
-    def frame(self, audio: bytes) -> None:
-        """Take the next caller audio."""
+    def frame(self, audio: bytes, *, silent: bool = False) -> None:
+        """Take the next caller audio; `silent` if nothing can be heard in it."""
         now = self._clock.monotonic()
         self.arrivals.came(seconds(len(audio)), now)
-        if not self.voice_unanswered and len(self._silence) < SILENT_FRAMES and not is_audible(audio):
+        if silent and len(self._silence) < SILENT_FRAMES and not self.voice_unanswered:
             self._silence.append(audio)
             return
         if self._silence:

@@ -9,7 +9,7 @@ from typing import Final
 from openclaw_voicecall.api.clock import Clock
 from openclaw_voicecall.api.store import LineFigures
 from openclaw_voicecall.media.audio import seconds
-from openclaw_voicecall.media.level import PlayedMeter, audible_seconds
+from openclaw_voicecall.media.level import PlayedMeter
 
 QUIET_PROOF: Final = 1.0
 """Seconds of silence that a carrier has to have sent before frames that stay away mean something: some carriers send
@@ -49,11 +49,12 @@ class LineMeter:
         self._frame, self._quiet = None, 0.0
         self._earliest, self._behind = float("inf"), 0.0
 
-    def heard(self, audio: bytes, *, voice: bool, timestamp: float | None = None) -> None:
+    def heard(self, audio: bytes, sound: float, *, voice: bool, timestamp: float | None = None) -> None:
         """Audio of the far party arrived from the carrier.
 
         Args:
             audio: Mu-law 8 kHz.
+            sound: Seconds of it that can be heard.
             voice: Whether it is speech, as far as our own ear can tell.
             timestamp: When it began by the carrier's clock, seconds since the stream did.
         """
@@ -63,7 +64,7 @@ class LineMeter:
             self._earliest = min(self._earliest, began)
             self._behind = began - self._earliest
         self._frame = now
-        if sound := audible_seconds(audio):
+        if sound:
             self._heard += sound
             if voice:
                 self._note_silence(now)

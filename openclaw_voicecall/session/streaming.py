@@ -8,6 +8,7 @@ from typing import Protocol
 from openclaw_voicecall.api.carrier import AudioReceived, DtmfPressed, MarkEchoed, MediaCodec
 from openclaw_voicecall.core.events import DtmfReceived, MediaConnected, MediaLost
 from openclaw_voicecall.errors import RemoteProtocolError
+from openclaw_voicecall.media.level import audible_seconds
 from openclaw_voicecall.observe.logs import call_id as logged_call
 from openclaw_voicecall.session.link import MediaLink
 from openclaw_voicecall.session.session import CallSession
@@ -102,8 +103,9 @@ class _Reader:
             return  # the call goes on by turns, and this stream is about to end
         if self._recorder is not None:
             self._recorder.caller(heard.timestamp, audio)
-        ears.frame(audio)
-        session.meter.heard(audio, voice=ears.voice_sounds, timestamp=heard.timestamp)
+        sound = audible_seconds(audio)
+        ears.frame(audio, silent=not sound)
+        session.meter.heard(audio, sound, voice=bool(sound) and ears.voice_sounds, timestamp=heard.timestamp)
 
     def _refuse(self, error: RemoteProtocolError) -> bool:
         self._refused += 1

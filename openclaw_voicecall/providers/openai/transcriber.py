@@ -136,7 +136,15 @@ class OpenAIStream:
 
     async def send(self, audio: bytes) -> None:
         """Take the next caller audio, mu-law 8 kHz."""
-        self._do(lambda session: session.send(audio))
+        socket = self._line.socket
+        calm = socket is not None and not (self._events.over or self._retiring) and socket.close_code is None
+        if socket is not None and calm and (message := self._line.session.pass_on(audio)):
+            try:
+                socket.send(message)
+            except VendorError as error:
+                self._events.end(error)
+        else:
+            self._do(lambda session: session.send(audio))
         if self._clock.monotonic() >= self._rotate_at:
             self._rotate()
 

@@ -52,6 +52,10 @@ class Phase(StrEnum):
     READY = "ready"
 
 
+_READY: Final = Phase.READY
+"""Looked up for every frame: a member of an enumeration takes its time."""
+
+
 class TranscriptionSession:
     """What one socket carries: take messages to send and events to tell after every call of a method.
 
@@ -143,6 +147,20 @@ class TranscriptionSession:
         """The socket is open: configure the session."""
         self.phase = Phase.CONFIGURING
         self._outgoing.append(session_update(self._settings, UPDATE_ID))
+
+    def pass_on(self, audio: bytes) -> str:
+        """Take the next call audio where nothing is due but to send it on, and give the message; else empty.
+
+        It does what `send` does, and most audio comes in calm.
+        """
+        calm = self.phase is _READY and self._settings.server_vad and not (self._ended or self._outgoing)
+        if not calm or self._events or self._commits or self._stopped or len(self._items):
+            return ""
+        self._heard += len(audio)
+        self._sent += len(audio)
+        self._recent += audio
+        del self._recent[:-PRE_ROLL]
+        return _append_message(audio)
 
     def send(self, audio: bytes) -> None:
         """Take the next call audio."""
@@ -342,8 +360,7 @@ class TranscriptionSession:
 
     def _append(self, audio: bytes) -> None:
         self._sent += len(audio)
-        payload = binascii.b2a_base64(audio, newline=False).decode("ascii")
-        self._put(f'{{"type":"input_audio_buffer.append","audio":"{payload}"}}')
+        self._put(_append_message(audio))
 
     def _commit(self) -> None:
         self._commit_count += 1
@@ -386,6 +403,11 @@ class TranscriptionSession:
         if isinstance(last, Heard) and not last.final and isinstance(event, Heard):
             self._events.pop()
         self._events.append(event)
+
+
+def _append_message(audio: bytes) -> str:
+    payload = binascii.b2a_base64(audio, newline=False).decode("ascii")
+    return f'{{"type":"input_audio_buffer.append","audio":"{payload}"}}'
 
 
 def _bytes(ms: int) -> int:
