@@ -73,10 +73,25 @@ class MediaStreamsCodec:
             raise RemoteProtocolError("message too large")
         if self._stopped:
             raise RemoteProtocolError("message after stop")
-        media = _MEDIA_LAYOUT.fullmatch(message) if self._stream_sid else None
-        if media is not None and self._is_own(media):
-            return (AudioReceived(_decode(media[3]), int(media[2]) / 1000),)
-        return self._receive_any(_parse(message))
+        heard = self.frame(message)
+        return (AudioReceived(*heard),) if heard is not None else self._receive_any(_parse(message))
+
+    def frame(self, message: str) -> tuple[bytes, float] | None:
+        """The audio and the timestamp of a message in the layout that audio comes in; None for any other.
+
+        Raises:
+            RemoteProtocolError: The audio is not base64.
+        """
+        if not self._stream_sid or self._stopped or len(message) > MAX_CHARS:
+            return None
+        media = _MEDIA_LAYOUT.fullmatch(message)
+        if media is None:
+            return None
+        before, timestamp, payload, behind = media.groups()
+        named = before or behind
+        if named != self._stream_sid or (behind is not None and behind != named):
+            return None  # it names no stream, or another one besides
+        return _decode(payload), int(timestamp) / 1000
 
     def audio(self, audio: bytes) -> str:
         """The message that plays mu-law 8 kHz audio of any length after what was sent before.
@@ -109,11 +124,6 @@ class MediaStreamsCodec:
         """
         self._require_start("clear")
         return f'{{"event":"clear","streamSid":{self._quoted_sid}}}'
-
-    def _is_own(self, media: re.Match[str]) -> bool:
-        """Whether a message of the fixed layout names this stream, and no other besides."""
-        named = media[1] or media[4]
-        return named == self._stream_sid and media[4] in (None, named)
 
     def _require_start(self, what: str) -> None:
         if not self._stream_sid:

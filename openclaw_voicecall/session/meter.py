@@ -49,16 +49,18 @@ class LineMeter:
         self._frame, self._quiet = None, 0.0
         self._earliest, self._behind = float("inf"), 0.0
 
-    def heard(self, audio: bytes, sound: float, *, voice: bool, timestamp: float | None = None) -> None:
+    def heard(
+        self, size: int, sound: float, now: float, *, voice: bool, timestamp: float | None = None
+    ) -> None:
         """Audio of the far party arrived from the carrier.
 
         Args:
-            audio: Mu-law 8 kHz.
+            size: Bytes of it, mu-law 8 kHz.
             sound: Seconds of it that can be heard.
+            now: The clock's time.
             voice: Whether it is speech, as far as our own ear can tell.
             timestamp: When it began by the carrier's clock, seconds since the stream did.
         """
-        now = self._clock.monotonic()
         if timestamp is not None:
             began = now - timestamp
             self._earliest = min(self._earliest, began)
@@ -70,7 +72,7 @@ class LineMeter:
                 self._note_silence(now)
                 self._voice = now
         else:
-            self._quiet += seconds(len(audio))
+            self._quiet += seconds(size)
 
     def sent(self, audio: bytes, starts: float) -> None:
         """Audio of ours has left for the carrier, which plays it from this time on, or from now if that is later."""

@@ -67,6 +67,11 @@ async def carry_media(session: CallSession, codec: MediaCodec, link: MediaLink, 
         reader.result()
 
 
+def _no_frame(message: str) -> tuple[bytes, float] | None:
+    """For codecs that have no shorter way for audio."""
+    return None
+
+
 class _Reader:
     """Takes what the carrier sends: fifty frames a second, and now and then something else."""
 
@@ -74,6 +79,7 @@ class _Reader:
         self._session = session
         self._codec = codec
         self._voice = voice
+        self._frame = getattr(codec, "frame", _no_frame)
         self._recorder = session.parts.recorder
         self._refused = 0
 
@@ -81,14 +87,18 @@ class _Reader:
         """Take one message; false once so many broke the protocol that the stream is given up."""
         session = self._session
         logged_call.set(session.call_id)  # the network calls this, and knows of no call
-        session.heard_at = session.clock.monotonic()
+        session.heard_at = now = session.clock.monotonic()
         try:
+            heard = self._frame(message) if isinstance(message, str) else None
+            if heard is not None:
+                self._hear(heard[0], heard[1], now)
+                return True
             facts = self._codec.receive(message)
         except RemoteProtocolError as error:
             return self._refuse(error)
         for fact in facts:
-            if type(fact) is AudioReceived:
-                self._hear(fact)
+            if isinstance(fact, AudioReceived):
+                self._hear(fact.audio, fact.timestamp, now)
             elif isinstance(fact, MarkEchoed):
                 self._voice.mark_echoed(fact.name)
             elif isinstance(fact, DtmfPressed):
@@ -96,16 +106,18 @@ class _Reader:
             # The start was taken before the session was found; after a stop the socket closes.
         return True
 
-    def _hear(self, heard: AudioReceived) -> None:
-        session, audio = self._session, heard.audio
+    def _hear(self, audio: bytes, timestamp: float, now: float) -> None:
+        session = self._session
         ears = session.parts.listening
         if ears is None:
             return  # the call goes on by turns, and this stream is about to end
         if self._recorder is not None:
-            self._recorder.caller(heard.timestamp, audio)
+            self._recorder.caller(timestamp, audio)
         sound = audible_seconds(audio)
         ears.frame(audio, silent=not sound)
-        session.meter.heard(audio, sound, voice=bool(sound) and ears.voice_sounds, timestamp=heard.timestamp)
+        session.meter.heard(
+            len(audio), sound, now, voice=bool(sound) and ears.voice_sounds, timestamp=timestamp
+        )
 
     def _refuse(self, error: RemoteProtocolError) -> bool:
         self._refused += 1

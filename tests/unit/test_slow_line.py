@@ -35,20 +35,20 @@ def test_audio_that_comes_slower_than_it_was_said_gets_behind():
     meter = LineMeter(clock)
     meter.stream_began()
     for number in range(100):
-        meter.heard(silence(20), 0.0, voice=False, timestamp=number * FRAME)
+        meter.heard(160, 0.0, clock.now, voice=False, timestamp=number * FRAME)
         clock.now += 3 * FRAME
     assert meter.behind() == pytest.approx(99 * 2 * FRAME)
     for number in range(100, 400):  # what the network held back comes all at once
-        meter.heard(silence(20), 0.0, voice=False, timestamp=number * FRAME)
+        meter.heard(160, 0.0, clock.now, voice=False, timestamp=number * FRAME)
     assert meter.behind() == 0.0
 
 
 def test_a_new_stream_is_not_behind():
     clock = Clock()
     meter = LineMeter(clock)
-    meter.heard(silence(20), 0.0, voice=False, timestamp=0.0)
+    meter.heard(160, 0.0, clock.now, voice=False, timestamp=0.0)
     clock.now += 5.0
-    meter.heard(silence(20), 0.0, voice=False, timestamp=FRAME)
+    meter.heard(160, 0.0, clock.now, voice=False, timestamp=FRAME)
     assert meter.behind() > 4.0
     meter.stream_began()
     assert meter.behind() == 0.0

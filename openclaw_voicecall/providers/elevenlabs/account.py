@@ -96,12 +96,12 @@ def account(api_key: SecretStr | None, base_url: str | None, *, settings: str) -
     return Account(base_address(base_url, ADDRESS, setting=f"{settings}.baseUrl"), key, settings)
 
 
-def open_session(*, connect: float, stall: float) -> aiohttp.ClientSession:
+def open_session(*, connect: float, stall: float | None = None) -> aiohttp.ClientSession:
     """A client whose connections are kept between utterances; close it.
 
     Args:
         connect: Seconds to connect.
-        stall: Seconds between two pieces of an answer.
+        stall: Seconds between two pieces of an answer; None for whoever has limits of its own, as a timer is armed for each.
     """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),

@@ -46,7 +46,7 @@ async def open_speech(
 ) -> AsyncIterator["HttpSpeech"]:
     """Open the synthesizer; its connections are closed at the end."""
     limits = limits or Limits()
-    async with open_session(connect=limits.connect, stall=limits.stall) as session:
+    async with open_session(connect=limits.connect) as session:
         yield HttpSpeech(config, who, session, limits)
 
 
@@ -102,11 +102,14 @@ class HttpSpeech:
             raise unreachable(VENDOR, OPERATION, error) from error
         try:
             if response.status != 200:
-                raise await refused(self._who, OPERATION, response)
+                async with asyncio.timeout_at(deadline):
+                    raise await refused(self._who, OPERATION, response)
             if response.content_type.startswith(NOT_RAW):
                 raise _failed(f"ElevenLabs answered with {response.content_type:.60}, not with raw audio")
-        except BaseException:
+        except BaseException as error:
             response.close()
+            if isinstance(error, TimeoutError):
+                raise unreachable(VENDOR, OPERATION, error) from error
             raise
         return response
 
