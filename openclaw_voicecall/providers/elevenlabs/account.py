@@ -101,7 +101,7 @@ def open_session(*, connect: float, stall: float | None = None) -> aiohttp.Clien
 
     Args:
         connect: Seconds to connect.
-        stall: Seconds between two pieces of an answer; None for whoever has limits of its own, as a timer is armed for each.
+        stall: Seconds between two pieces of an answer; None for whoever has limits of its own: each piece arms a timer.
     """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
