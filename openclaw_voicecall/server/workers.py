@@ -240,7 +240,7 @@ class Workers:
                 stdout=asyncio.subprocess.DEVNULL,
                 env=dict(self.env),
                 pass_fds=(theirs.fileno(), taking.fileno()),
-                process_group=0,  # Ctrl-C in the terminal is for this process, which tells them
+                start_new_session=True,  # Ctrl-C in the terminal is for this process, which tells them
             )
         return _Start(Worker(number, process, Sender(giving)), ours)
 

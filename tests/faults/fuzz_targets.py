@@ -68,10 +68,11 @@ NOT_PARSERS: dict[str, str] = {
     "providers._talking": _BY_CONTRACT,
     "providers.google.account": "asks for one model; its contract test gives it wrong answers",
     "providers.twilio.numbers": "asks for one number through the SDK; providers.twilio.rest is a target",
+    "server.channel": _OWN_PIPE,
     "server.forwarded": _OVER_SOCKETS,
+    "server.handover": _OWN_PIPE,
     "server.ownertoken": _OVER_SOCKETS,
     "server.reach": _CHECKED,
-    "session.streaming": _BY_CONTRACT,
 }
 """Modules that the rule below finds, by dotted name below the package, and why none of their input is fuzzed."""
 

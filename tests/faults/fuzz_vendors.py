@@ -1,8 +1,12 @@
 """What vendors send: speech to text, text to speech, chat models, and refusals of all of them."""
 
+import asyncio
 import base64
 import json
 import math
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
@@ -18,7 +22,7 @@ from openclaw_voicecall.errors import ConfigError, RemoteProtocolError, VendorEr
 from openclaw_voicecall.media.audio import SAMPLE_RATE
 from openclaw_voicecall.providers import _http, _socket
 from openclaw_voicecall.providers.chat.config import ChatConfig
-from openclaw_voicecall.providers.chat.connection import _listed
+from openclaw_voicecall.providers.chat.connection import ChatConnection, _listed
 from openclaw_voicecall.providers.chat.responder import ChatResponder
 from openclaw_voicecall.providers.chat.spoken import SpokenText
 from openclaw_voicecall.providers.chat.tools import ToolCall, run_all
@@ -372,19 +376,39 @@ TURN = TurnRequest(
 VENDOR = next(vendor for vendor in VENDORS if vendor.name == "openai")
 
 
+class _Streamed:
+    """What aiohttp gives of an answer."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status, self.reason, self.headers = status, "", headers
+        self.content = asyncio.StreamReader()
+        self.content.feed_data(body)
+        self.content.feed_eof()
+        self.content.iter_any = self._pieces
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        while piece := await self.content.read(997):
+            yield piece
+
+
+class _Session:
+    """A vendor that answers with these bodies, the last of them for ever."""
+
+    def __init__(self, status: int, headers: dict[str, str], bodies: list[bytes]) -> None:
+        self._head, self._bodies = (status, headers), deque(bodies)
+
+    @asynccontextmanager
+    async def post(self, url: str, *, data: str, **options: Any) -> AsyncIterator[_Streamed]:
+        json.loads(data)
+        yield _Streamed(*self._head, self._bodies.popleft() if len(self._bodies) > 1 else self._bodies[0])
+
+
 async def _respond(status: int, headers: dict[str, str], bodies: list[bytes]) -> None:
-    """A turn whose requests are answered with these bodies, the last of them for ever."""
-    answers = iter(bodies)
-    last = [b""]
-
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        json.loads(request.content)
-        last[0] = next(answers, last[0])
-        return httpx2.Response(status, headers=headers, content=last[0])
-
-    http = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
-    client = AsyncOpenAI(api_key="k", base_url="http://127.0.0.1:1/v1", http_client=http, max_retries=0)
-    responder = ChatResponder(client, VENDOR, ChatConfig(api_key=SecretStr("k")), "gpt-x")
+    """A turn whose requests are answered with these bodies."""
+    connection = ChatConnection("http://127.0.0.1:1/v1", "k", {}, silence=1.0)
+    await connection.close()
+    connection._session = _Session(status, headers, bodies)
+    responder = ChatResponder(connection, VENDOR, ChatConfig(api_key=SecretStr("k")), "gpt-x")
     try:
         async for event in responder.respond(TURN):
             match event:
@@ -400,8 +424,6 @@ async def _respond(status: int, headers: dict[str, str], bodies: list[bytes]) ->
     except VendorError as error:
         said(error, 1500)
         raise
-    finally:
-        await client.close()
 
 
 STREAM = {"content-type": "text/event-stream"}
@@ -637,7 +659,7 @@ TARGETS = (
             ['{"choices":[{"delta":{"tool_calls":1}}]}'],
             [r'{"choices":[{"delta":{"content":"\udc00."}}]}'],
         ),
-        parsers=(f"{WIRE}.chat.replies", f"{WIRE}.chat.responder"),
+        parsers=(f"{WIRE}.chat.events", f"{WIRE}.chat.replies", f"{WIRE}.chat.responder"),
     ),
     Target(
         name="chat bytes",

@@ -28,7 +28,7 @@ from openclaw_voicecall.core.policy import (
     SpeculationPolicy,
 )
 from openclaw_voicecall.core.reasons import EndReason
-from openclaw_voicecall.core.state import Leg
+from openclaw_voicecall.core.state import Agent, Leg
 
 
 class CallMachine(CallModel, RuleBasedStateMachine):
@@ -130,6 +130,16 @@ class CallMachine(CallModel, RuleBasedStateMachine):
     def transcript(self, count, final):
         if count or self.utterance:
             self.say(count, final=final)
+
+    @precondition(lambda self: self.is_talkable() and self.view().agent is Agent.IDLE)
+    @rule(count=st.integers(1, 2))
+    def hesitation(self, count):
+        """The caller pauses in the middle of a sentence, after words that are final."""
+        self.start_speech()
+        self.say(count, final=True)
+        self.tell(e.SpeechStopped(0.2, False))
+        self.pass_time(0.1)
+        self.start_speech()
 
     @rule()
     def empty_final(self):
