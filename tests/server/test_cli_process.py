@@ -41,7 +41,13 @@ def start(
 ) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "openclaw_voicecall", *arguments, "--state-dir", str(state.path)]
     return subprocess.Popen(
-        command, stdout=stdout, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "80", **env}
+        command,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "80", **env},
+        # Whoever runs the tests in the background has it ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 there are no threads
     )
 
 
