@@ -187,12 +187,9 @@ class StreamStarted:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class AudioReceived:
-    """Caller audio, mu-law 8 kHz. `timestamp` is its start in seconds since the stream began, by the carrier.
-
-    It is not frozen, as the other facts are: fifty of them a second and call are made, which takes half the time so.
-    """
+    """Caller audio, mu-law 8 kHz. `timestamp` is its start in seconds since the stream began, by the carrier."""
 
     audio: bytes
     timestamp: float

@@ -30,7 +30,6 @@ READ_AT_ONCE: Final = 4096
 """Bytes; a frame of 20 ms has about 430."""
 UNREAD: Final = 512
 """Messages that may wait to be taken; above that the far side is not read for a while. It is 10 s of audio."""
-_TEXT: Final = Opcode.TEXT
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -147,11 +146,7 @@ class MediaSocket(asyncio.BufferedProtocol):
             return
         try:
             for opcode, payload in self._reader.feed(bytes(self._buffer[:nbytes])):
-                if opcode is _TEXT and self._give is not None:
-                    if self._over or not self._give(text_of(payload)):
-                        self._end()
-                else:
-                    self._take(opcode, payload)
+                self._take(opcode, payload)
         except FrameError as error:
             self._say_goodbye(error.code, str(error))
             self._transport.close()

@@ -1,7 +1,7 @@
 """What every process of a service opens, whether or not it has the public port."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +132,7 @@ async def open_calls(
     for lifespan in registry.manager.hook.voicecall_lifespan(runtime=runtime):
         await stack.enter_async_context(lifespan)
     monitor = LoadMonitor(config.serve)
-    await stack.enter_async_context(_watched(monitor))
+    await stack.enter_async_context(beside(monitor.run()))
     admissions = place.admissions or Admissions(
         registry.collect("voicecall_register_policies", config=config)
     )
@@ -155,9 +155,10 @@ async def open_calls(
 
 
 @asynccontextmanager
-async def _watched(monitor: LoadMonitor) -> AsyncIterator[None]:
-    watching = asyncio.create_task(monitor.run())
+async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Have this done meanwhile, and no longer."""
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
-        watching.cancel()
+        task.cancel()

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import sys
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING, Any
@@ -30,15 +30,13 @@ from openclaw_voicecall.server.channel import Channel
 from openclaw_voicecall.server.handover import Receiver, prefix
 from openclaw_voicecall.server.keys import HUB
 from openclaw_voicecall.server.loop import run_service_loop
-from openclaw_voicecall.server.opening import Place, open_calls, open_store, settled
+from openclaw_voicecall.server.opening import Place, beside, open_calls, open_store, settled
 from openclaw_voicecall.server.resources import keep_collections_short
 from openclaw_voicecall.server.service import Service, ServiceOptions, handle_signals
 from openclaw_voicecall.server.webhooks import carried_out, facts
 from openclaw_voicecall.store.statedir import StateDir
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from openclaw_voicecall.config.schema import VoiceCallConfig
     from openclaw_voicecall.server.workers import Brief
 
@@ -196,7 +194,8 @@ class Work:
         await stack.enter_async_context(self._manager.reconciled(own=True))
         await sites.serve_control(stack, service, opened.shared, control)
         handle_signals(stack, service)
-        await stack.enter_async_context(_running(self._teller))
+        stack.callback(self._teller.tell)
+        await stack.enter_async_context(beside(self._teller.run()))
         return service
 
     async def _begin(self, brief: "Brief") -> Path:
@@ -250,16 +249,6 @@ class Work:
     def _hurry(self) -> None:
         self._service.stop()
         self._service.stop()
-
-
-@asynccontextmanager
-async def _running(teller: Teller) -> "AsyncIterator[None]":
-    telling = asyncio.create_task(teller.run())
-    try:
-        yield
-    finally:
-        telling.cancel()
-        teller.tell()
 
 
 def _log(config: "VoiceCallConfig", level: str) -> None:

@@ -50,12 +50,9 @@ class Feed:
 
     def close(self) -> None:
         """Do no more."""
-        self._broken = True
+        self._forget()
         if self._task is not None:
             self._task.cancel()
-        for work in self._waiting:
-            work.close()
-        self._waiting.clear()
 
     async def _run(self) -> None:
         while True:
@@ -69,8 +66,11 @@ class Feed:
                     return
 
     def _break(self, error: Exception) -> None:
+        self._forget()
+        self._failed(error)
+
+    def _forget(self) -> None:
         self._broken = True
         for work in self._waiting:
             work.close()
         self._waiting.clear()
-        self._failed(error)

@@ -46,7 +46,7 @@ class MediaLink:
 
     Args:
         socket: The WebSocket to the carrier.
-        limit: Messages that may wait; at 100 ms of audio a message, 600 are a minute.
+        limit: Messages that may wait; at 200 ms of audio a message, 600 are two minutes.
     """
 
     def __init__(self, socket: TextSocket, *, limit: int = 600) -> None:

@@ -113,7 +113,6 @@ class Listening:
         self._finishing = False
         self._opened = False
         """Whether a transcriber was open before."""
-        self._tasks: set[asyncio.Task[None]] = set()
         # Voice activity of our own tells more than the watch; then only words that do not come show a deaf vendor.
         self._watch = DeafnessWatch() if detector is None else None
         self._deaf = asyncio.Event()
@@ -203,9 +202,7 @@ class Listening:
         self._stop_waiting()
         self._overdue = asyncio.get_running_loop().call_later(FINAL_LIMIT, self._deaf.set)
         if self._feed is not None:
-            task = asyncio.create_task(self._finish(self._feed.stream))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._feed.give(self._finish(self._feed.stream))
 
     async def last_words(self) -> None:
         """The line is gone: wait for the words of what was said before, not for long."""

@@ -6,13 +6,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import copy_context
-from dataclasses import dataclass, field, fields
-from functools import cache
+from dataclasses import dataclass, field
 from typing import Any
 
 from openclaw_voicecall.api.carrier import Carrier, CarrierCapabilities, LegOrder, LegRef
 from openclaw_voicecall.api.clock import Clock
-from openclaw_voicecall.api.store import LineFigures
 from openclaw_voicecall.core import events as e
 from openclaw_voicecall.core.call import Call
 from openclaw_voicecall.core.commands import Command, ReleaseCall
@@ -25,6 +23,7 @@ from openclaw_voicecall.session.absence import Absence
 from openclaw_voicecall.session.deadline import Deadlines
 from openclaw_voicecall.session.dialogue import Dialogue
 from openclaw_voicecall.session.effects import carry_out, hang_up
+from openclaw_voicecall.session.entries import plain
 from openclaw_voicecall.session.listening import Listening
 from openclaw_voicecall.session.meter import LineMeter
 from openclaw_voicecall.session.recorder import CallRecorder
@@ -79,17 +78,6 @@ class Parts:
     """Whether the owner lets the agent hand the far party over to this number."""
     may_dial: Callable[[str], Awaitable[str]] = anybody
     """Why the far party may not be handed over to this number; empty where it may."""
-
-
-def plain(fact: e.Event | Command | LineFigures) -> dict[str, Any]:
-    """The fields of a fact or an order, all of them plain values."""
-    kind: Any = type(fact)
-    return {name: getattr(fact, name) for name in _names(kind)}
-
-
-@cache
-def _names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(kind))
 
 
 class CallSession:

@@ -156,19 +156,14 @@ class TranscriptionSession:
         calm = self.phase is _READY and self._settings.server_vad and not (self._ended or self._outgoing)
         if not calm or self._events or self._commits or self._stopped or len(self._items):
             return ""
-        self._heard += len(audio)
-        self._sent += len(audio)
-        self._recent += audio
-        del self._recent[:-PRE_ROLL]
-        return _append_message(audio)
+        self._keep(audio)
+        return self._appended(audio)
 
     def send(self, audio: bytes) -> None:
         """Take the next call audio."""
         if self._ended:
             return
-        self._heard += len(audio)
-        self._recent += audio
-        del self._recent[:-PRE_ROLL]
+        self._keep(audio)
         if self._settings.server_vad or self._open:
             self._append(audio)
 
@@ -358,9 +353,19 @@ class TranscriptionSession:
         logger.warning("transcriber openai: %s; this utterance is given up", failure)
         self._items.finish(text(event, "item_id"), None, self._heard)
 
+    def _keep(self, audio: bytes) -> None:
+        self._heard += len(audio)
+        self._recent += audio
+        del self._recent[:-PRE_ROLL]
+
     def _append(self, audio: bytes) -> None:
+        self._put(self._appended(audio))
+
+    def _appended(self, audio: bytes) -> str:
+        """The message that appends audio to OpenAI's buffer; it counts as sent."""
         self._sent += len(audio)
-        self._put(_append_message(audio))
+        payload = binascii.b2a_base64(audio, newline=False).decode("ascii")
+        return f'{{"type":"input_audio_buffer.append","audio":"{payload}"}}'
 
     def _commit(self) -> None:
         self._commit_count += 1
@@ -403,11 +408,6 @@ class TranscriptionSession:
         if isinstance(last, Heard) and not last.final and isinstance(event, Heard):
             self._events.pop()
         self._events.append(event)
-
-
-def _append_message(audio: bytes) -> str:
-    payload = binascii.b2a_base64(audio, newline=False).decode("ascii")
-    return f'{{"type":"input_audio_buffer.append","audio":"{payload}"}}'
 
 
 def _bytes(ms: int) -> int:
